@@ -12,7 +12,7 @@ LAYERS = [  # from the top; a module imports its own layer and those below
     {"losses", "optim", "models", "data", "distributed", "runtime"},
     {"ops"},
     {"kernels"},
-    {"native", "config", "cli", "errors", "version"},  # the base
+    {"native", "config", "cli", "cli_help", "errors"},  # the base
 ]
 LEVEL = {name: level for level, names in enumerate(reversed(LAYERS)) for name in names}
 FILES = sorted(path for folder in ("mflag", "kernels") for path in ROOT.glob(f"{folder}/**/*.py"))

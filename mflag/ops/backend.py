@@ -7,6 +7,10 @@ from typing import Any
 from mflag.errors import InputError
 from mflag.native import backends
 
+class NoKernelError(InputError):
+    """The forced backend works here, but has no kernel of this op for these tensors."""
+
+
 _ORDER = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpu", "reference")}
 
 
@@ -21,7 +25,8 @@ def choose_backend(
         implementations: the op's backends by name; one that is absent does not take these tensors.
 
     Raises:
-        InputError: the forced backend is unknown, cannot run here, or lacks this op.
+        InputError: the forced backend is unknown or cannot run here.
+        NoKernelError: it lacks this op.
     """
     forced = forced or os.environ.get("MFLAG_BACKEND") or None
     able = backends()
@@ -33,7 +38,7 @@ def choose_backend(
     if able[forced] is not True:
         raise InputError(f"backend {forced!r} cannot run here: {able[forced]}")
     if forced not in implementations:
-        raise InputError(
+        raise NoKernelError(
             f"backend {forced!r} does not take these tensors; "
             f"choose one of {', '.join(implementations)}"
         )

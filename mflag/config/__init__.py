@@ -1,0 +1,1 @@
+"""Typed configuration: one dataclass a program, one a group."""

@@ -1,0 +1,16 @@
+"""Where and how a program computes."""
+
+from dataclasses import dataclass
+
+from mflag.config.option import option
+
+
+@dataclass
+class ComputeConfig:
+    """Device, number format, compiler."""
+
+    device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU when there is one")
+    compile: str = option("auto", "torch.compile: auto (on for CUDA, off for CPU), true or false")
+    precision: str = option("auto", "auto, fp32 or bf16; auto is bf16 where the chip has it")
+    channels_last: bool = option(True, "NHWC memory format of the encoder")
+    threads: int | None = option(None, "CPU threads; null leaves torch's choice")

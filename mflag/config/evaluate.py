@@ -1,0 +1,63 @@
+"""Options of ``python -m mflag.evaluate``."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from mflag.config.data import DataConfig
+from mflag.config.option import group, option
+
+
+@dataclass
+class TaskConfig:
+    """What is asked of the frozen features."""
+
+    name: str = option("classification", "classification")
+    inverse_penalties: list[float] = option(
+        [0.01, 0.1, 1.0, 10.0], "C of the logistic regression; the valid split chooses one"
+    )
+    resamples: int = option(1000, "bootstrap resamples of the test patients")
+
+
+@dataclass
+class EvaluateComputeConfig:
+    """Where features are computed."""
+
+    device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU when there is one")
+    threads: int | None = option(None, "CPU threads; null takes every core this process may use")
+    batch_size: int = option(64, "images a forward pass")
+
+
+@dataclass
+class ReportConfig:
+    """What ``report.html`` shows."""
+
+    embed_images: bool = option(
+        False, "put images and report text of real studies into the page; generated ones always are"
+    )
+    examples: int = option(4, "number of example studies")
+
+
+@dataclass
+class EvaluateConfig:
+    """Everything that ``mflag.evaluate`` reads."""
+
+    task: TaskConfig = group(TaskConfig, "what is asked of the frozen features")
+    data: DataConfig = group(DataConfig, "where studies come from")
+    encoder: str | None = option(None, "encoder.safetensors of mflag.train")
+    # Not dict[str, str]: Hydra refuses new keys in a typed mapping.
+    encoders: Any = option(None, "several: {NAME:FILE,NAME:FILE}, instead of encoder=")
+    random: bool = option(True, "add a randomly initialised encoder of the first one's arch")
+    imagenet: str = option(
+        "auto", "add torchvision's ImageNet weights: auto (when already downloaded), true, false"
+    )
+    fraction: Any = option([0.01, 0.1, 1.0], "shares of the labelled training rows, in (0, 1]")
+    seeds: int = option(5, "label draws for each fraction below 1: seeds 0 to n-1")
+    out: str | None = option(None, "folder of the results; null: evaluation beside the encoder")
+    overwrite: bool = option(False, "replace the results that out holds")
+    compute: EvaluateComputeConfig = group(EvaluateComputeConfig, "where features are computed")
+    report: ReportConfig = group(ReportConfig, "what report.html shows")
+
+
+ConfigStore.instance().store("evaluate_schema", EvaluateConfig)

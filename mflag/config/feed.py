@@ -1,0 +1,25 @@
+"""How images reach the model."""
+
+from dataclasses import dataclass
+
+from mflag.config.option import option
+
+
+@dataclass
+class FeedConfig:
+    """Who reads the images; every feed yields the same batches."""
+
+    name: str = option("cache", "cache (memory map, read ahead) or torch (DataLoader)")
+    workers: int = option(2, "processes of the torch feed")
+    prefetch: int = option(2, "batches read ahead by the cache feed")
+
+
+@dataclass
+class AugmentConfig:
+    """Random change of every image, a function of (seed, epoch, study) alone."""
+
+    scale_min: float = option(0.6, "smallest share of the image's area in the random crop")
+    rotation_degrees: float = option(10.0, "largest rotation")
+    brightness: float = option(0.2, "largest relative change")
+    contrast: float = option(0.2, "largest relative change")
+    flip: bool = option(False, "mirror half of the images; reports name sides, so off")

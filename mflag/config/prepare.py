@@ -1,0 +1,43 @@
+"""Everything that ``python -m mflag.prepare`` reads."""
+
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+
+from mflag.config.option import group, option
+
+
+@dataclass
+class DatasetConfig:
+    """What is read; a key that a dataset does not read stays null."""
+
+    name: str = option("phantom", "set by dataset=phantom or dataset=csv")
+    size: int | None = option(None, "phantom: studies, all splits together")
+    seed: int | None = option(None, "phantom: seed of the generated studies")
+    image_column: str | None = option(None, "csv: column with the image's path, relative to root")
+    text_column: str | None = option(None, "csv: column with the report")
+    patient_column: str | None = option(
+        None, "csv: column that keeps a patient in one split; without it each image is a patient"
+    )
+    split_column: str | None = option(
+        None, "csv: column with train, valid, test; without it by patient, 80/10/10"
+    )
+    label_columns: list[str] | None = option(
+        None, "csv: columns of 1, 0, -1 (uncertain) or empty; null takes every such other column"
+    )
+
+
+@dataclass
+class PrepareConfig:
+    """From raw images and reports to one table and one memory map."""
+
+    dataset: DatasetConfig = group(DatasetConfig)
+    root: str | None = option(None, "folder that the images' paths start from")
+    csv: str | None = option(None, "csv: file with a row an image")
+    out: str | None = option(None, "folder to write; null is data/NAME of the dataset")
+    max_reject_fraction: float = option(0.1, "give up when more of the rows than this is rejected")
+    workers: int | None = option(None, "processes; null takes one a CPU")
+    overwrite: bool = option(False, "replace what other options left in out")
+
+
+ConfigStore.instance().store(name="prepare_schema", node=PrepareConfig)

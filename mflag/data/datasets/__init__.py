@@ -1,0 +1,14 @@
+"""Readers of datasets: one file a format, each with ``read(config) -> Source``."""
+
+from collections.abc import Callable
+
+from mflag.config.prepare import PrepareConfig
+from mflag.data.datasets import phantom, plain_csv
+from mflag.data.datasets.source import Source
+
+READERS: dict[str, Callable[[PrepareConfig], Source]] = {
+    "csv": plain_csv.read,
+    "phantom": phantom.read,
+}
+
+__all__ = ["READERS", "Source"]

@@ -1,0 +1,80 @@
+"""Generated chest studies as a dataset."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mflag.config.prepare import PrepareConfig
+from mflag.data.datasets.source import Record, Source, refuse_unread_keys
+from mflag.data.funnel import Funnel
+from mflag.data.images import square_image
+from mflag.data.lesions import mask_to_runs
+from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX
+from mflag.data.phantom import ATTRIBUTES, FINDINGS, generate_study
+from mflag.errors import InputError
+
+LESION_COLUMNS = (
+    "id", "finding", "laterality", "zone", "severity", "x", "y", "width", "height", "runs",
+)  # fmt: skip
+
+
+def read(config: PrepareConfig) -> Source:
+    """Plan ``dataset.size`` studies of ``dataset.seed``.
+
+    Raises:
+        InputError: a key is missing, out of range, or of another dataset.
+    """
+    refuse_unread_keys(config, {"dataset.size", "dataset.seed"})
+    size, seed = config.dataset.size, config.dataset.seed
+    if size is None or size < 1:
+        raise InputError(f"dataset.size is {size}; give 1 or more")
+    if seed is None or seed < 0:
+        raise InputError(f"dataset.seed is {seed}; give 0 or more")
+    funnel = Funnel()
+    funnel.add("studies generated", size)
+    names = [f"study {index}" for index in range(size)]
+    return Source(
+        options={"size": size, "seed": seed},
+        items=[(seed, index) for index in range(size)],
+        rows=range(size),
+        files=names,
+        load=load,
+        build_tables=_build_tables,
+        where=f"dataset=phantom dataset.size={size}",
+        funnel=funnel,
+        prefer="processes",  # on 2 cores 2.2 times as fast as one; threads gain nothing
+    )
+
+
+def load(item: tuple[int, int]) -> tuple[np.ndarray, Record]:
+    """Generate one study: its image by the rule of real ones, and its record."""
+    study = generate_study(*item)
+    record = {
+        "id": study.id,
+        "patient": study.patient,
+        "text": study.text,
+        "labels": {name: float(study.labels[name]) for name in FINDINGS},
+        "attributes": {name: float(study.attributes[name]) for name in ATTRIBUTES},
+        "lesions": [_lesion_row(study.id, lesion) for lesion in study.lesions],
+    }
+    return square_image(study.image), record
+
+
+def _lesion_row(study: str, lesion: Any) -> list[Any]:
+    box = [int(side) for side in lesion.box]
+    runs = mask_to_runs(lesion.mask)
+    severity = lesion.severity if isinstance(lesion.severity, str) else float(lesion.severity)
+    return [study, lesion.finding, lesion.laterality, lesion.zone, severity, *box, runs]
+
+
+def _build_tables(_: list[int], records: list[Record]) -> dict[str, pd.DataFrame]:
+    manifest = pd.DataFrame({key: [r[key] for r in records] for key in ("id", "patient", "text")})
+    for group, prefix, names in (
+        ("labels", LABEL_PREFIX, FINDINGS),
+        ("attributes", ATTRIBUTE_PREFIX, ATTRIBUTES),
+    ):
+        for name in names:
+            manifest[prefix + name] = np.float32([r[group][name] for r in records])
+    lesions = pd.DataFrame([row for r in records for row in r["lesions"]], columns=LESION_COLUMNS)
+    return {"manifest.parquet": manifest, "lesions.parquet": lesions}

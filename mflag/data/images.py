@@ -1,0 +1,120 @@
+"""One X-ray file to one 256 x 256 grey image."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from mflag.data.manifest import IMAGE_SIZE
+
+# Four times the largest detector's 20 million; also what a 32-bit image may take in memory: 0.3 GB.
+MAX_PIXELS = 80_000_000
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+
+
+class Rejected(Exception):
+    """The study cannot be used; the message is the reason in ``rejected.csv``."""
+
+
+def read_image(path: Path | str) -> np.ndarray:
+    """Read a PNG or JPEG file by the rule of ``square_image``.
+
+    Args:
+        path: 8 or 16 bit, grey or colour; colour becomes luminance, alpha is dropped.
+
+    Returns:
+        (256, 256) uint8.
+
+    Raises:
+        Rejected: missing, empty, truncated, constant, too large, or not an image.
+    """
+    return square_image(read_grey(path))
+
+
+def square_image(grey: np.ndarray) -> np.ndarray:
+    """Spread an image over 0 to 255, scale its longer side to 256, centre it on black.
+
+    Args:
+        grey: (H, W) unsigned integers.
+
+    Returns:
+        (256, 256) uint8.
+
+    Raises:
+        Rejected: all pixels are equal.
+    """
+    low, high = int(grey.min()), int(grey.max())
+    if low == high:
+        raise Rejected("constant image")
+    values = np.arange(low, high + 1)
+    spread = np.rint((values - low) * 255 / (high - low)).astype(np.uint8)
+    stretched = Image.fromarray(spread[grey - grey.dtype.type(low)])
+    scale = IMAGE_SIZE / max(stretched.size)
+    width, height = (max(1, round(side * scale)) for side in stretched.size)
+    # Pillow widens the filter when it shrinks: that is the antialias.
+    resized = stretched.resize((width, height), Image.Resampling.BILINEAR)
+    square = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    top, left = (IMAGE_SIZE - height) // 2, (IMAGE_SIZE - width) // 2
+    square[top : top + height, left : left + width] = resized
+    return square
+
+
+def read_grey(path: Path | str) -> np.ndarray:
+    """Decode a PNG or JPEG file at its full depth.
+
+    Returns:
+        (H, W) uint8 or uint16.
+
+    Raises:
+        Rejected: missing, empty, truncated, too large, or not an image.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            raise Rejected("zero bytes")
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            return _decode(image)
+    except FileNotFoundError as error:
+        raise Rejected("missing file") from error
+    except PermissionError as error:
+        raise Rejected("no permission to read") from error
+    except UnidentifiedImageError as error:
+        raise Rejected("not an image (PNG or JPEG)") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Rejected(f"more than {MAX_PIXELS} pixels") from error
+    except _BROKEN as error:
+        raise Rejected("truncated or damaged") from error
+
+
+def _decode(image: Image.Image) -> np.ndarray:
+    if image.width * image.height > MAX_PIXELS:
+        raise Rejected(f"more than {MAX_PIXELS} pixels")
+    raw = image.tile[0].args if image.format == "PNG" else None
+    if raw in ("LA;16B", "RGB;16B", "RGBA;16B"):
+        return _colour16(image, raw)
+    if image.mode == "I;16":
+        return np.array(image, np.uint16)
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGB")
+    return np.array(image.convert("L"))
+
+
+def _colour16(image: Image.Image, raw: str) -> np.ndarray:
+    """Decode a 16-bit PNG with colour or alpha, which Pillow alone would cut to 8 bits.
+
+    A second pass takes the lower bytes: "16L" reads what "16B" skips.
+    """
+    if raw == "LA;16B":  # opened as RGBA; 4 bytes a pixel: L high, L low, alpha high, alpha low
+        image.tile = [image.tile[0]._replace(args="RGBA")]
+        pair = np.array(image).astype(np.uint16)
+        return pair[..., 0] << 8 | pair[..., 1]
+    path = image.filename
+    high = np.array(image, np.uint16)
+    with Image.open(path, formats=("PNG",)) as again:
+        again.tile = [again.tile[0]._replace(args=raw.replace(";16B", ";16L"))]
+        low = np.array(again, np.uint16)
+    red, green, blue = np.moveaxis((high << 8 | low)[..., :3].astype(np.uint32), -1, 0)
+    luminance = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16  # as Pillow's "L"
+    return luminance.astype(np.uint16)

@@ -1,0 +1,152 @@
+"""The files of a prepared folder: written last, all or nothing."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mflag.data.datasets.source import Rejection, Source
+from mflag.data.manifest import (
+    ATTRIBUTE_PREFIX,
+    IMAGE_SIZE,
+    LABEL_PREFIX,
+    SPLITS,
+    Prepared,
+    open_prepared,
+)
+from mflag.data.partial_images import IMAGE_BYTES, PartialImages, Result
+from mflag.data.splits import check_splits, split_by_patient
+from mflag.runtime.atomic_write import atomic_write, file_sha256, remove_leftovers, write_json
+
+MANIFEST = "manifest.parquet"
+IMAGES = "images.u8"
+INFO = "prepared.json"
+_ALL = (INFO, MANIFEST, IMAGES, "lesions.parquet", "funnel.json", "rejected.csv")
+_LESION_SCHEMA = {"runs": pa.list_(pa.int32())}
+
+
+def existing_files(out: Path) -> list[str]:
+    """Names of prepare's own files that are in ``out``."""
+    return [name for name in _ALL if (out / name).exists()]
+
+
+def read_options(out: Path) -> dict[str, Any] | None:
+    """What a finished ``out`` was asked for; None when it is not finished."""
+    try:
+        info = json.loads((out / INFO).read_text())
+        return {key: info[key] for key in ("format", "dataset", "options")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_prepared(
+    out: Path,
+    request: dict[str, Any],
+    source: Source,
+    results: list[Result],
+    partial: PartialImages,
+) -> Prepared:
+    """Write all files from what was loaded, ``prepared.json`` last, and drop the partial ones.
+
+    Args:
+        out: the folder.
+        request: ``format``, ``dataset`` and ``options``.
+        source: the dataset.
+        results: a result an item of ``source``.
+        partial: where the images are.
+
+    Raises:
+        InputError: no study is left to train on, or the disk is full.
+    """
+    kept = [number for number, result in enumerate(results) if "record" in result]
+    tables = source.build_tables(kept, [results[number]["record"] for number in kept])
+    manifest = _with_split(tables[MANIFEST], source)
+    for name in (*existing_files(out), "text"):  # of an earlier run; prepared.json goes first
+        _remove(out / name)
+    remove_leftovers(out)
+    _write_images(out / IMAGES, partial.images, kept, len(results))
+    hashes = {IMAGES: file_sha256(out / IMAGES)}
+    for name, table in {**tables, MANIFEST: manifest}.items():
+        _write_parquet(out / name, table)
+        hashes[name] = file_sha256(out / name)
+    rejected = _write_rejected(out / "rejected.csv", source, results)
+    source.funnel.add("image readable", len(kept))
+    write_json(out / "funnel.json", source.funnel.as_json())
+    write_json(
+        out / INFO, {**request, **_summary(manifest), "rejected": rejected, "hashes": hashes}
+    )
+    partial.discard()
+    return open_prepared(out)
+
+
+def _with_split(manifest: pd.DataFrame, source: Source) -> pd.DataFrame:
+    manifest = manifest.reset_index(drop=True)
+    if "split" not in manifest:
+        manifest.insert(2, "split", split_by_patient(manifest["patient"]))
+    check_splits(manifest["patient"], manifest["split"], source.where)
+    return manifest
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _write_images(path: Path, partial: Path, kept: list[int], count: int) -> None:
+    if len(kept) == count:
+        with suppress(OSError):  # a file system without hard links copies
+            os.link(partial, path)
+            return
+    images = np.memmap(partial, np.uint8, "r", shape=(count, IMAGE_BYTES))
+    with atomic_write(path) as file:
+        for number in kept:
+            file.write(images[number].tobytes())
+
+
+def _write_parquet(path: Path, table: pd.DataFrame) -> None:
+    content = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(None)
+    for name, kind in _LESION_SCHEMA.items():
+        if name in content.column_names:
+            place = content.column_names.index(name)
+            content = content.set_column(place, name, content[name].cast(kind))
+    with atomic_write(path) as file:
+        pq.write_table(content, file, compression="zstd")
+
+
+def _write_rejected(path: Path, source: Source, results: list[Result]) -> int:
+    found = source.rejected + [
+        Rejection(row, file, result["rejected"])
+        for row, file, result in zip(source.rows, source.files, results, strict=True)
+        if "rejected" in result
+    ]
+    found.sort(key=lambda rejection: rejection.row)
+    table = pd.DataFrame([(r.file, r.reason) for r in found], columns=["file", "reason"])
+    with atomic_write(path) as file:
+        file.write(table.to_csv(index=False, lineterminator="\n").encode())
+    return len(found)
+
+
+def _summary(manifest: pd.DataFrame) -> dict[str, Any]:
+    splits = Counter(manifest["split"])
+    return {
+        "count": len(manifest),
+        "patients": int(manifest["patient"].nunique()),
+        "image_size": IMAGE_SIZE,
+        "splits": {name: splits[name] for name in SPLITS},
+        "labels": _names(manifest, LABEL_PREFIX),
+        "attributes": _names(manifest, ATTRIBUTE_PREFIX),
+    }
+
+
+def _names(manifest: pd.DataFrame, prefix: str) -> list[str]:
+    return [c.removeprefix(prefix) for c in manifest.columns if c.startswith(prefix)]

@@ -1,0 +1,165 @@
+"""From a dataset to a prepared folder: ``prepare`` and what it is made of."""
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from mflag.config.prepare import DatasetConfig, PrepareConfig
+from mflag.data.datasets import READERS, Source
+from mflag.data.datasets.source import Rejection
+from mflag.data.manifest import FORMAT, Prepared, open_prepared
+from mflag.data.partial_images import CHUNK, PartialImages, Result, write_chunk
+from mflag.data.prepared_files import existing_files, read_options, write_prepared
+from mflag.data.progress_bar import progress
+from mflag.errors import InputError
+
+_REASONS_SHOWN = 3
+
+
+def prepare(config: PrepareConfig) -> Prepared:
+    """Prepare a dataset; go on after a kill; return at once when it is done already.
+
+    Args:
+        config: all keys of ``python -m mflag.prepare``.
+
+    Raises:
+        InputError: what the user gave cannot work; nothing is left on disk.
+    """
+    _check_numbers(config)
+    source = _reader(config.dataset.name)(config)
+    out = Path(config.out or f"data/{config.dataset.name}")
+    request = {"format": FORMAT, "dataset": config.dataset.name, "options": source.options}
+    partial = PartialImages(out, len(source.items), request)
+    if _is_finished(out, request, partial, config.overwrite):
+        print(f"{out} is prepared already with these options; overwrite=true repeats it")
+        return open_prepared(out)
+    _check_rejections(source, [], config.max_reject_fraction)
+    partial.open()
+    try:
+        results = _load_all(source, partial, config)
+        return write_prepared(out, request, source, results, partial)
+    except InputError:
+        partial.discard()
+        raise
+    except OSError as error:  # of the disk: what is done stays, to go on later
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+            raise InputError(
+                f"cannot write {out}: {error.strerror}; free space and start again to go on"
+            ) from error
+        raise
+
+
+def prepare_phantom(out: Path | str, size: int, seed: int, workers: int | None = None) -> Prepared:
+    """Prepare generated studies, or open them when ``out`` holds them already.
+
+    Args:
+        out: the folder.
+        size: studies, all splits together.
+        seed: of the generator.
+        workers: processes; None takes one a CPU.
+
+    Raises:
+        InputError: ``out`` holds something else.
+    """
+    dataset = DatasetConfig(name="phantom", size=size, seed=seed)
+    return prepare(PrepareConfig(dataset=dataset, out=str(out), workers=workers))
+
+
+def _reader(name: str) -> Any:
+    if name not in READERS:
+        raise InputError(f"dataset is {name!r}; choose one of {', '.join(READERS)}")
+    return READERS[name]
+
+
+def _check_numbers(config: PrepareConfig) -> None:
+    if not 0 <= config.max_reject_fraction <= 1:
+        raise InputError(f"max_reject_fraction is {config.max_reject_fraction}; give 0 to 1")
+    if config.workers is not None and config.workers < 1:
+        raise InputError(f"workers is {config.workers}; give 1 or more, or null")
+
+
+def _is_finished(
+    out: Path, request: dict[str, Any], partial: PartialImages, overwrite: bool
+) -> bool:
+    """Whether ``out`` holds the result already; refuse what must not be replaced."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out is {str(out)!r}, which is no folder; choose another")
+    if overwrite:
+        return False
+    found = read_options(out)
+    if found == request:
+        return True
+    advice = "choose another out, or set overwrite=true"
+    if found is not None:
+        raise InputError(
+            f"{out} was prepared with other options ({_difference(found, request)}); {advice}"
+        )
+    if partial.holds_another_run():
+        raise InputError(f"{out} holds an unfinished run with other options; {advice}")
+    foreign = existing_files(out)
+    if foreign and not partial.folder.exists():
+        raise InputError(f"{out} holds {foreign[0]}, but no finished prepare; {advice}")
+    return False
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    flat = [{**side, **side.get("options", {})} for side in (found, wanted)]
+    keys = [key for key in flat[0] | flat[1] if key != "options"]
+    pairs = [(key, flat[0].get(key), flat[1].get(key)) for key in keys]
+    return ", ".join(f"{key} {old!r}, now {new!r}" for key, old, new in pairs if old != new)
+
+
+def _load_all(source: Source, partial: PartialImages, config: PrepareConfig) -> list[Result]:
+    """Every study's record or reason, in order; their images are in ``partial.images``."""
+    done = partial.read_notes()
+    count = len(source.items)
+    todo = [chunk for chunk in range(-(-count // CHUNK)) if chunk not in done]
+    workers = min(config.workers or os.cpu_count() or 1, max(len(todo), 1))
+    rejected = len(source.rejected) + len(_rejections(source, done))
+    is_hopeless = False
+
+    def tasks() -> Iterator[Any]:
+        for chunk in todo:
+            if is_hopeless:  # what is under way still ends: joblib complains of broken-off work
+                return
+            items = source.items[chunk * CHUNK : (chunk + 1) * CHUNK]
+            yield joblib.delayed(write_chunk)(source.load, items, chunk, partial.images)
+
+    with progress("prepare", "images", count, sum(map(len, done.values()))) as advance:
+        run = joblib.Parallel(workers, prefer=source.prefer, return_as="generator_unordered")
+        for chunk, results in run(tasks()):
+            partial.note(chunk, results)
+            done[chunk] = results
+            advance(len(results))
+            rejected += sum("rejected" in result for result in results)
+            is_hopeless = _are_too_many(source, rejected, config.max_reject_fraction)
+    _check_rejections(source, _rejections(source, done), config.max_reject_fraction)
+    return [result for chunk in sorted(done) for result in done[chunk]]
+
+
+def _rejections(source: Source, done: dict[int, list[Result]]) -> list[Rejection]:
+    return [
+        Rejection(source.rows[number], source.files[number], result["rejected"])
+        for chunk, results in done.items()
+        for number, result in enumerate(results, chunk * CHUNK)
+        if "rejected" in result
+    ]
+
+
+def _are_too_many(source: Source, rejected: int, max_fraction: float) -> bool:
+    return rejected > max_fraction * source.total or rejected == source.total
+
+
+def _check_rejections(source: Source, more: list[Rejection], max_fraction: float) -> None:
+    if not _are_too_many(source, len(source.rejected) + len(more), max_fraction):
+        return
+    rejected = sorted([*source.rejected, *more], key=lambda rejection: rejection.row)
+    first = "; ".join(f"{r.file}: {r.reason}" for r in rejected[:_REASONS_SHOWN])
+    raise InputError(
+        f"{len(rejected)} of {source.total} studies of {source.where} are rejected, more than "
+        f"max_reject_fraction={max_fraction}; the first: {first}. Mend them or raise the fraction"
+    )

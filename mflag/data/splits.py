@@ -1,0 +1,69 @@
+"""Train, valid and test: never one patient in two of them."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from mflag.data.manifest import SPLITS
+from mflag.errors import InputError
+
+SEED = 0
+HELD_OUT_FRACTION = 0.1  # of the patients, for valid and again for test
+_NAMES = {
+    "train": "train", "training": "train",
+    "valid": "valid", "val": "valid", "validate": "valid", "validation": "valid", "dev": "valid",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def split_by_patient(patients: Iterable[str]) -> list[str]:
+    """Deal patients 80/10/10 with seed 0, whatever the order of the rows.
+
+    Args:
+        patients: the patient of each row.
+
+    Returns:
+        The split of each row. From 3 patients on, no split is empty.
+    """
+    patients = list(patients)
+    unique = sorted(set(patients))
+    order = np.random.default_rng(SEED).permutation(len(unique))
+    held_out = max(round(len(unique) * HELD_OUT_FRACTION), 1 if len(unique) >= 3 else 0)
+    of_rank = ["test"] * held_out + ["valid"] * held_out + ["train"] * len(unique)
+    split = {unique[patient]: of_rank[rank] for rank, patient in enumerate(order)}
+    return [split[patient] for patient in patients]
+
+
+def canonical_splits(given: pd.Series, where: str) -> pd.Series:
+    """Translate the names that people use (val, validate, ...) into train, valid and test.
+
+    Raises:
+        InputError: another name, or no name.
+    """
+    known = given.str.strip().str.lower().map(_NAMES)
+    unknown = given[known.isna()]
+    if len(unknown):
+        raise InputError(
+            f"split is {unknown.iloc[0]!r} in row {unknown.index[0] + 1} of {where}; "
+            f"give one of {', '.join(SPLITS)}"
+        )
+    return known
+
+
+def check_splits(patients: pd.Series, splits: pd.Series, where: str) -> None:
+    """Refuse splits that share a patient, or leave nothing to train on.
+
+    Raises:
+        InputError: it names the patient.
+    """
+    if not (splits == "train").any():
+        counts = splits.value_counts().to_dict()
+        raise InputError(f"{where} has no study in split 'train' (found: {counts}); mark some")
+    by_patient = splits.groupby(patients).agg(lambda values: tuple(sorted(set(values))))
+    leaking = by_patient[by_patient.str.len() > 1]
+    if len(leaking):
+        raise InputError(
+            f"patient {leaking.index[0]!r} is in splits {' and '.join(leaking.iloc[0])} of {where} "
+            f"({len(leaking)} such patients); keep each patient in one split"
+        )

@@ -1,0 +1,109 @@
+"""The encoders that are compared: files, and the two baselines."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from mflag.errors import InputError
+from mflag.models.encoder import build_encoder
+from mflag.models.load import load_encoder
+
+BASELINES = ("random", "imagenet")
+IMAGENET_MEAN = [0.485, 0.456, 0.406]
+IMAGENET_STD = [0.229, 0.224, 0.225]
+
+
+@dataclass(frozen=True)
+class NamedEncoder:
+    """A frozen network and what its input looks like.
+
+    Attributes:
+        name: how rows and plots call it.
+        module: (B, 3, H, W) → (B, embedding_dim).
+        arch: name in torchvision.
+        image_size: height and width of the input, pixels.
+        mean: subtracted from grey values 0 to 1, a number a channel.
+        std: divides the rest, a number a channel.
+        origin: where the weights come from, in words.
+    """
+
+    name: str
+    module: nn.Module
+    arch: str
+    image_size: int
+    mean: list[float]
+    std: list[float]
+    origin: str
+
+
+def load_encoders(files: dict[str, str]) -> list[NamedEncoder]:
+    """Read every encoder file.
+
+    Raises:
+        InputError: no file is given, one cannot be used, or a name belongs to a baseline.
+    """
+    if not files:
+        raise InputError(
+            "no encoder is given; add encoder=FILE (the encoder.safetensors of mflag.train)"
+        )
+    for name in BASELINES:
+        if name in files:
+            raise InputError(f"encoders names one {name!r}, which is a baseline; choose other name")
+    return [_from_file(name, path) for name, path in files.items()]
+
+
+def random_encoder(like: NamedEncoder) -> NamedEncoder:
+    """The same architecture with the weights of torch seed 0."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = build_encoder(like.arch)
+    origin = "random initialisation, torch seed 0"
+    return NamedEncoder(
+        "random", module, like.arch, like.image_size, like.mean, like.std, origin
+    )  # fmt: skip
+
+
+def imagenet_encoder(like: NamedEncoder, wanted: str) -> NamedEncoder | str:
+    """The same architecture with torchvision's ImageNet weights, or why there is none.
+
+    Args:
+        like: gives architecture and image size.
+        wanted: ``auto`` reads torchvision's download cache only; ``true`` may download.
+    """
+    if wanted == "auto" and not imagenet_file(like.arch).is_file():
+        return (
+            f"no ImageNet row: the weights of {like.arch} are not in torchvision's download cache; "
+            "imagenet=true downloads them"
+        )
+    try:
+        module = build_encoder(like.arch, "imagenet")
+    except InputError as error:
+        return f"no ImageNet row: {error}"
+    origin = "torchvision's ImageNet weights"
+    return NamedEncoder(
+        "imagenet", module, like.arch, like.image_size, IMAGENET_MEAN, IMAGENET_STD, origin
+    )  # fmt: skip
+
+
+def imagenet_file(arch: str) -> Path:
+    """Where torchvision keeps the ImageNet weights of ``arch`` once they are downloaded."""
+    url = torchvision.models.get_model_weights(arch).DEFAULT.url
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+
+
+def _from_file(name: str, path: str) -> NamedEncoder:
+    module = load_encoder(path)
+    metadata: dict[str, Any] = module.metadata  # type: ignore[assignment]
+    return NamedEncoder(
+        name,
+        module,
+        metadata["arch"],
+        metadata["image_size"],
+        metadata["mean"],
+        metadata["std"],
+        f"file {Path(path).name}",
+    )

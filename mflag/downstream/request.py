@@ -1,0 +1,158 @@
+"""What an evaluation was asked for, checked before anything is computed or written."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mflag.config.compute import ComputeConfig
+from mflag.config.evaluate import EvaluateConfig
+from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX, Prepared, open_prepared
+from mflag.data.preparing import prepare_phantom
+from mflag.downstream.draws import check_fractions
+from mflag.downstream.encoders import (
+    NamedEncoder,
+    imagenet_encoder,
+    load_encoders,
+    random_encoder,
+)
+from mflag.errors import InputError
+from mflag.runtime.device import choose_compute
+
+# A tenth is for test and a tenth for valid.
+MIN_STUDIES = 30
+RESULT_FILES = ("results.json", "report.html")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked configuration.
+
+    Attributes:
+        encoders: in the order of the report: files first, then the baselines.
+        fractions: ascending.
+        device: where features are computed.
+        out: folder of the results; nothing is in it yet, or it may be replaced.
+        notes: what was asked for and cannot be done.
+    """
+
+    encoders: list[NamedEncoder]
+    fractions: list[float]
+    device: torch.device
+    out: Path
+    notes: list[str]
+
+
+def check_request(config: EvaluateConfig) -> Request:
+    """Read the encoders and check every option; the data come later.
+
+    Raises:
+        InputError: something cannot be used.
+    """
+    files = _encoder_files(config)
+    encoders = load_encoders(files)
+    fractions = check_fractions(config.fraction)
+    _check_numbers(config)
+    compute = ComputeConfig(device=config.compute.device, threads=config.compute.threads)
+    beside = Path(next(iter(files.values()))).parent / "evaluation"
+    out = Path(config.out) if config.out else beside
+    check_out(out, RESULT_FILES, config.overwrite)
+    return Request(encoders, fractions, choose_compute(compute).device, out, [])
+
+
+def with_baselines(config: EvaluateConfig, request: Request) -> Request:
+    """Add the random and the ImageNet encoder, as far as they are wanted and can be had."""
+    encoders, notes = list(request.encoders), list(request.notes)
+    if config.random:
+        encoders.append(random_encoder(encoders[0]))
+    if config.imagenet != "false":
+        baseline = imagenet_encoder(encoders[0], config.imagenet)
+        if isinstance(baseline, str):
+            notes.append(baseline)
+        else:
+            encoders.append(baseline)
+    return replace(request, encoders=encoders, notes=notes)
+
+
+def open_data(config: EvaluateConfig, out: Path) -> Prepared:
+    """Open the prepared data, or prepare generated studies into ``out/data``.
+
+    Raises:
+        InputError: no prepared data, no label columns, an empty split, or no patients.
+    """
+    if config.data.path is None:
+        folder = out / "data"
+        prepare_phantom(folder, config.data.size, config.data.seed)
+    else:
+        folder = Path(config.data.path)
+    prepared = open_prepared(folder)
+    if not prepared.labels:
+        found = ", ".join(map(str, prepared.manifest.columns))
+        raise InputError(
+            f"{folder} has no label columns: its columns are {found}, but {LABEL_PREFIX}NAME is "
+            "wanted; prepare it from a table with label columns"
+        )
+    for split in ("train", "valid", "test"):
+        prepared.rows(split)
+    for prefix in (LABEL_PREFIX, ATTRIBUTE_PREFIX):
+        if np.isinf(prepared.values(prefix)).any():
+            raise InputError(f"{folder} has infinite values in {prefix} columns; leave them empty")
+    labels = prepared.values(LABEL_PREFIX)
+    if not (np.isnan(labels) | np.isin(labels, (-1, 0, 1))).all():
+        raise InputError(f"{folder} has labels other than 1, 0, -1 and empty; correct its table")
+    return prepared
+
+
+def check_out(out: Path, files: tuple[str, ...], overwrite: bool) -> None:
+    """Refuse a folder that holds other results or cannot be written.
+
+    Raises:
+        InputError: with what to do.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out is {str(out)!r}, which is a file; give a folder")
+    for name in files:
+        if (out / name).exists() and not overwrite:
+            raise InputError(
+                f"{out / name} exists; add overwrite=true to replace it, or give another out="
+            )
+    folder = out.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"out is {str(out)!r} but {folder} cannot be written; give another out=")
+
+
+def _encoder_files(config: EvaluateConfig) -> dict[str, str]:
+    if config.encoders is None:
+        return {"encoder": config.encoder} if config.encoder else {}
+    if config.encoder:
+        raise InputError("encoder and encoders are both given; name all files in encoders={...}")
+    if not isinstance(config.encoders, dict):
+        raise InputError(f"encoders is {config.encoders!r}; give {{NAME:FILE,NAME:FILE}}")
+    return {str(name): str(file) for name, file in config.encoders.items()}
+
+
+def _check_numbers(config: EvaluateConfig) -> None:
+    for name, value in (
+        ("seeds", config.seeds),
+        ("compute.batch_size", config.compute.batch_size),
+        ("task.resamples", config.task.resamples),
+    ):
+        if value < 1:
+            raise InputError(f"{name} is {value}; give 1 or more")
+    if config.data.path is None and config.data.source != "phantom":
+        raise InputError(
+            f"data.source is {config.data.source!r}; use data=phantom or data.path=DIR"
+        )
+    if config.data.path is None and config.data.size < MIN_STUDIES:
+        raise InputError(f"data.size is {config.data.size}; give {MIN_STUDIES} or more")
+    if config.report.examples < 0:
+        raise InputError(f"report.examples is {config.report.examples}; give 0 or more")
+    penalties = config.task.inverse_penalties
+    if not penalties or min(penalties) <= 0:
+        raise InputError(f"task.inverse_penalties is {penalties}; give numbers above 0")
+    if config.imagenet not in ("auto", "true", "false"):
+        raise InputError(f"imagenet is {config.imagenet!r}; give auto, true or false")

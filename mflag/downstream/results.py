@@ -1,0 +1,146 @@
+"""``results.json``: rows, their summary over label draws, and where they come from."""
+
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mflag.downstream.bootstrap import interval, mean_over
+
+FORMAT = 1
+LIBRARIES = ("torch", "torchvision", "torchmetrics", "scikit-learn", "numpy")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One score of one encoder on one draw of labels.
+
+    Attributes:
+        task: ``classification``.
+        dataset: what was prepared.
+        encoder: its name.
+        protocol: ``linear``.
+        fraction: share of the training rows whose labels were used.
+        seed: of the draw.
+        metric: ``macro_auc``, ``auc/NAME``, ``unmentioned_r2`` or ``unmentioned_r2/NAME``.
+        value: the score.
+        ci_low: 2.5 % quantile over resampled test patients, None where no resample defines it.
+        ci_high: 97.5 % quantile.
+        n_train: labelled rows.
+        n_test: test rows.
+        note: what was left out, or "".
+    """
+
+    task: str
+    dataset: str
+    encoder: str
+    protocol: str
+    fraction: float
+    seed: int
+    metric: str
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    n_train: int
+    n_test: int
+    note: str = ""
+
+
+class Scores:
+    """Rows, and for each the resampled scores that its interval came from."""
+
+    def __init__(self) -> None:
+        """Start without rows."""
+        self.rows: list[Row] = []
+        self._samples: dict[tuple[str, float, str], list[np.ndarray]] = {}
+
+    def add(self, samples: np.ndarray, **fields: Any) -> None:
+        """Add a row; its interval comes from ``samples`` (R,)."""
+        low, high = interval(samples)
+        row = Row(ci_low=low, ci_high=high, **fields)
+        self.rows.append(row)
+        self._samples.setdefault((row.encoder, row.fraction, row.metric), []).append(samples)
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Mean over the draws of each encoder, fraction and metric.
+
+        The interval resamples test patients for the mean of the same draws; ``sd`` is the spread
+        between draws.
+        """
+        found: dict[tuple[str, float, str], list[Row]] = {}
+        for row in self.rows:
+            found.setdefault((row.encoder, row.fraction, row.metric), []).append(row)
+        return [
+            {
+                "encoder": key[0],
+                "fraction": key[1],
+                "metric": key[2],
+                **_mean_and_interval([r.value for r in rows], self._mean_samples(key)),
+                "sd": float(np.std([r.value for r in rows], ddof=1)) if len(rows) > 1 else None,
+                "draws": len(rows),
+                "n_train": rows[0].n_train,
+            }
+            for key, rows in found.items()
+        ]
+
+    def differences(self, metrics: tuple[str, ...], minuends: list[str]) -> list[dict[str, Any]]:
+        """Paired differences between encoders: same draws of labels, same resampled patients.
+
+        Args:
+            metrics: names of metrics.
+            minuends: encoders from which every other encoder is subtracted.
+        """
+        names = list(dict.fromkeys(row.encoder for row in self.rows))
+        fractions = sorted({row.fraction for row in self.rows})
+        found = []
+        for metric, fraction, a, b in product(metrics, fractions, minuends, names):
+            keys = (a, fraction, metric), (b, fraction, metric)
+            if a == b or any(key not in self._samples for key in keys):
+                continue
+            if b in minuends and minuends.index(b) < minuends.index(a):
+                continue
+            left, right = (self._values(key) for key in keys)
+            samples = self._mean_samples(keys[0]) - self._mean_samples(keys[1])
+            found.append(
+                {"encoder": a, "minus": b, "fraction": fraction, "metric": metric}
+                | _mean_and_interval([x - y for x, y in zip(left, right, strict=True)], samples)
+            )
+        return found
+
+    def as_dicts(self) -> list[dict[str, Any]]:
+        """The rows for JSON."""
+        return [asdict(row) for row in self.rows]
+
+    def _values(self, key: tuple[str, float, str]) -> list[float]:
+        return [r.value for r in self.rows if (r.encoder, r.fraction, r.metric) == key]
+
+    def _mean_samples(self, key: tuple[str, float, str]) -> np.ndarray:
+        return mean_over(np.stack(self._samples[key]), 0)
+
+
+def provenance(program: str) -> dict[str, Any]:
+    """Command line, versions and processor; no host name, no time."""
+    return {
+        "command": " ".join([f"python -m {program}", *sys.argv[1:]]),
+        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+        "machine": processor(),
+    }
+
+
+def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's model name."""
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _mean_and_interval(values: list[float], samples: np.ndarray) -> dict[str, float | None]:
+    low, high = interval(samples)
+    return {"value": float(np.mean(values)), "ci_low": low, "ci_high": high}

@@ -1,0 +1,87 @@
+"""Plain state dicts: written as .pth or .safetensors, and proved to load."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from mflag.errors import InputError
+from mflag.models.encoder import build_encoder
+from mflag.models.encoder_file import read_encoder_file, save_tensors
+from mflag.models.load import load_encoder
+from mflag.runtime.atomic_write import atomic_write, sync_folder
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def write_state_dict(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    """Write tensors in the way that the suffix of ``path`` says.
+
+    Args:
+        tensors: by torchvision's names.
+        path: ``.safetensors``, or else ``torch.save`` of the plain dict.
+        metadata: kept by safetensors only.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    if path.suffix == ".safetensors":
+        save_tensors(path, tensors, metadata)
+        return
+    with atomic_write(path) as file:
+        torch.save(tensors, file)
+
+
+def check_suffix(out: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
+    """Refuse a name that does not say how to write the file.
+
+    Raises:
+        InputError: with the suffixes there are.
+    """
+    if out.suffix not in suffixes:
+        raise InputError(f"out is {str(out)!r}; let it end in {' or '.join(suffixes)}")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read what ``write_state_dict`` wrote."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    return torch.load(path, weights_only=True)
+
+
+def prove_torchvision(source: Path, written: Path) -> None:
+    """Load ``written`` strictly into torchvision's network and compare features with the source.
+
+    Raises:
+        InputError: the source does not hold what its metadata say.
+        RuntimeError: the file does not load, or its features differ: a bug, not the user's doing.
+    """
+    original = load_encoder(source)
+    metadata, _ = read_encoder_file(source)
+    network = build_encoder(metadata["arch"]).eval()
+    network.load_state_dict(read_state_dict(written), strict=True)
+    size = int(metadata["image_size"])
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        if not torch.equal(network(images), original(images)):
+            raise RuntimeError(f"features of {written} differ from those of {source}")
+
+
+@contextmanager
+def published_after_proof(out: Path) -> Iterator[Path]:
+    """Yield a name beside ``out``; the file takes the name ``out`` when the block ends well."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder = tempfile.TemporaryDirectory(prefix=".export.", suffix=".part", dir=out.parent)
+    except OSError as error:
+        raise InputError(f"cannot write {out}: {error.strerror}; choose another out=") from error
+    with folder as name:
+        candidate = Path(name) / out.name
+        yield candidate
+        os.replace(candidate, out)
+    sync_folder(out.parent)

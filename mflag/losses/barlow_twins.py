@@ -1,0 +1,63 @@
+"""Barlow Twins for two views: a drop-in for the class of the same name in lightly."""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from mflag.errors import InputError
+from mflag.ops.barlow_twins import barlow_twins_loss
+from mflag.ops.orthogonality_reference import standardize, widen
+
+
+class BarlowTwinsLoss(nn.Module):
+    """Σ_i (C_ii − 1)² + λ Σ_{i≠j} C_ij² of the cross-correlation of two views (Zbontar et al., 2021).
+
+    Without ``gather_distributed`` no N × N matrix is formed when B < N.
+
+    Args:
+        lambda_param: λ.
+        gather_distributed: average the cross-correlation over the ranks; the statistics stay per
+            rank.
+
+    Raises:
+        InputError: gather_distributed, and this torch has no torch.distributed.
+    """
+
+    def __init__(self, lambda_param: float = 5e-3, gather_distributed: bool = False) -> None:
+        super().__init__()
+        if gather_distributed and not dist.is_available():
+            raise InputError("gather_distributed is True; this torch has no torch.distributed")
+        self.lambda_param = lambda_param
+        self.gather_distributed = gather_distributed
+
+    def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
+        """Return the loss of two (B, N) views: () float32, float64 for float64."""
+        if self.gather_distributed and dist.is_initialized() and dist.get_world_size() > 1:
+            return self._over_ranks(z_a, z_b)
+        return barlow_twins_loss(z_a, z_b, offdiag_weight=self.lambda_param)
+
+    def _over_ranks(self, z_a: Tensor, z_b: Tensor) -> Tensor:
+        with torch.autocast(z_a.device.type, enabled=False):
+            x, y = standardize(widen(z_a))[0], standardize(widen(z_b))[0]
+            C = _SumOverRanks.apply(x.T @ y / (x.shape[0] * dist.get_world_size()))
+            diagonal = C.diagonal()
+            off_diagonal = C.square().sum() - diagonal.square().sum()
+            return (diagonal - 1).square().sum() + self.lambda_param * off_diagonal
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """All-reduce whose backward sums the ranks' gradients too, so that averaged gradients fit."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone()
+        dist.all_reduce(total)
+        return total

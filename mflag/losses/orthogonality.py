@@ -1,0 +1,112 @@
+"""The orthogonality loss as a module."""
+
+from typing import Any, Self
+
+import torch.distributed
+from torch import Tensor, nn
+
+from mflag.errors import InputError
+from mflag.losses.gathered_orthogonality import REDUCTIONS, gathered_orthogonality_loss
+from mflag.losses.presets import ORTHOGONALITY_PRESETS
+from mflag.native import backends
+from mflag.ops.orthogonality import check_formula, orthogonality_loss
+
+
+class OrthogonalityLoss(nn.Module):
+    """L = a[Σ_i (d_i − t)² + λ Σ_{i≠j} C_ij²] with C = xᵀx/s, d_i = C_ii and x = z normalised.
+
+    Args:
+        norm: ``none``, ``sample`` (unit rows), ``feature`` (unit columns) or ``standardize``
+            (columns of zero mean and unit biased variance, 1e-5 inside the root).
+        scale: s, a number above 0, or ``"batch"``: the number of rows of the Gram in each call.
+        target: t of the diagonal.
+        offdiag_weight: λ, 0 or more.
+        factor: a.
+        eps: smallest norm to divide by, as in ``torch.nn.functional.normalize``.
+        gather: take the loss over the global batch of the default process group; every rank must
+            give the same number of rows. The value is global on every rank.
+        precision: ``highest``, or ``tf32`` to allow TF32 products on a GPU.
+        backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
+        gradient_reduction: with ``gather``, what the framework does with the gradients of the
+            ranks: ``mean`` (DistributedDataParallel) or ``sum``.
+
+    Raises:
+        InputError: a parameter is not one of the above.
+    """
+
+    def __init__(
+        self,
+        norm: str = "standardize",
+        scale: float | str = "batch",
+        target: float = 1.0,
+        offdiag_weight: float = 0.0051,
+        factor: float = 0.5,
+        eps: float = 1e-12,
+        gather: bool = False,
+        precision: str = "highest",
+        backend: str | None = None,
+        gradient_reduction: str = "mean",
+    ) -> None:
+        super().__init__()
+        number = None if scale == "batch" else scale
+        check_formula(norm, number, target, offdiag_weight, factor, eps, precision)
+        if backend is not None and backend not in backends():
+            raise InputError(
+                f"backend {backend!r} is unknown; choose one of {', '.join(backends())}"
+            )
+        if gradient_reduction not in REDUCTIONS:
+            raise InputError(
+                f"gradient_reduction is {gradient_reduction!r}; "
+                f"choose one of {', '.join(REDUCTIONS)}"
+            )
+        self.norm = norm
+        self.scale = scale
+        self.target = target
+        self.offdiag_weight = offdiag_weight
+        self.factor = factor
+        self.eps = eps
+        self.gather = gather
+        self.precision = precision
+        self.backend = backend
+        self.gradient_reduction = gradient_reduction
+
+    @classmethod
+    def preset(cls, name: str, **overrides: Any) -> Self:
+        """Return the loss of ``paper``, ``authors``, ``barlow`` or ``recommended``.
+
+        Args:
+            name: the preset (``mflag/losses/presets.py`` says what each one is).
+            overrides: arguments of the constructor that replace the preset's.
+
+        Raises:
+            InputError: the preset or an argument does not exist.
+        """
+        if name not in ORTHOGONALITY_PRESETS:
+            raise InputError(
+                f"preset {name!r} is unknown; choose one of {', '.join(ORTHOGONALITY_PRESETS)}"
+            )
+        return cls(**ORTHOGONALITY_PRESETS[name] | overrides)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the loss of latents ``z`` (B, N): () float32, float64 for float64."""
+        is_gathered = self.gather and torch.distributed.is_initialized()
+        arguments: dict[str, Any] = {
+            "norm": self.norm,
+            "scale": self.scale,
+            "target": self.target,
+            "offdiag_weight": self.offdiag_weight,
+            "factor": self.factor,
+            "eps": self.eps,
+            "precision": self.precision,
+            "backend": self.backend,
+        }
+        if is_gathered and torch.distributed.get_world_size() > 1:
+            return gathered_orthogonality_loss(z, self.gradient_reduction, **arguments)
+        return orthogonality_loss(z, **arguments)
+
+    def extra_repr(self) -> str:
+        """Return the formula's parameters for ``repr``."""
+        return (
+            f"norm={self.norm!r}, scale={self.scale!r}, target={self.target}, "
+            f"offdiag_weight={self.offdiag_weight}, factor={self.factor}, gather={self.gather}"
+        )

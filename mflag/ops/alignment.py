@@ -1,0 +1,154 @@
+"""Alignment loss: schema, checks, reference, autograd."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mflag.errors import InputError
+from mflag.ops.backend import choose_backend
+from mflag.ops.orthogonality import check_latents
+from mflag.ops.orthogonality_reference import Normalised, normalise, widen
+from mflag.ops.saved_gradient import register_saved_gradient
+
+EPS = 1e-12  # as torch.nn.functional.normalize
+
+_LIBRARY = torch.library.Library("mflag", "FRAGMENT")
+_LIBRARY.define(
+    "alignment(Tensor z_a, Tensor z_t, Tensor? index, float factor, "
+    "bool need_grad_a, bool need_grad_t, str? backend) "
+    "-> (Tensor loss, Tensor gradient_a, Tensor gradient_t)"
+)
+
+
+def alignment_loss(
+    z_a: Tensor,
+    z_t: Tensor,
+    index: Tensor | None = None,
+    *,
+    factor: float = 1.0,
+    backend: str | None = None,
+) -> Tensor:
+    """Return factor · mean_b (2 − 2⟨z_a,b/‖z_a,b‖, z_t,b/‖z_t,b‖⟩) (Eq. 2 of the paper).
+
+    Args:
+        z_a: (B, D) projected image embeddings, a float dtype; computed in float32 or float64.
+        z_t: (B, D) text embeddings, or with ``index`` a frozen table (M, D).
+        index: (B,) int64 rows of the table; None pairs the rows in order.
+        factor: 1 in the paper, 2 in the authors' code.
+        backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
+
+    Returns:
+        () float32 (float64 for float64 ``z_a``). Without ``index``, ``z_t`` gets its gradient too
+        when it requires one (text layers in training).
+
+    Raises:
+        InputError: shapes or dtypes do not fit, an index is outside the table, or the table
+            requires a gradient.
+    """
+    if index is not None and z_t.requires_grad:
+        raise InputError("table requires a gradient; give a frozen one, or pairs without index")
+    is_recorded = torch.is_grad_enabled()
+    loss, _, _ = torch.ops.mflag.alignment(
+        z_a,
+        z_t,
+        index,
+        factor,
+        is_recorded and z_a.requires_grad,
+        is_recorded and z_t.requires_grad,
+        backend,
+    )
+    return loss
+
+
+def _check(z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float) -> None:
+    check_latents(z_a, "z_a")
+    check_latents(z_t, "z_t")
+    if not math.isfinite(factor):
+        raise InputError(f"factor is {factor!r}; give a finite number")
+    if z_a.shape[1] != z_t.shape[1]:
+        raise InputError(
+            f"z_a has {z_a.shape[1]} columns but z_t has {z_t.shape[1]}; give the same dimension"
+        )
+    if index is None:
+        if z_a.shape[0] != z_t.shape[0]:
+            raise InputError(
+                f"z_a has {z_a.shape[0]} rows but z_t has {z_t.shape[0]}; give pairs, or an index"
+            )
+    elif index.dtype != torch.int64 or index.shape != z_a.shape[:1]:
+        raise InputError(
+            f"index is {tuple(index.shape)} {index.dtype}; give ({z_a.shape[0]},) torch.int64"
+        )
+
+
+def _check_range(index: Tensor, rows: int) -> None:
+    """Look at the values on the CPU; a GPU checks them itself, without a stop here."""
+    if index.device.type != "cpu":
+        return
+    low, high = index.min().item(), index.max().item()
+    if low < 0 or high >= rows:
+        wrong = low if low < 0 else high
+        raise InputError(f"index holds {wrong!r}; the table has rows 0 to {rows - 1}")
+
+
+def _reference(
+    z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float, wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    a = normalise(widen(z_a), "sample", EPS)
+    t = normalise((z_t if index is None else z_t[index]).to(a.x.dtype), "sample", EPS)
+    cosine = (a.x * t.x).sum(1, keepdim=True)
+    loss = factor * (2 - 2 * cosine.double()).mean()
+    slope = -2 * factor / z_a.shape[0]
+    gradient_a = slope * _projected(t.x, a, cosine) if wanted[0] else z_a.new_empty(0)
+    gradient_t = slope * _projected(a.x, t, cosine) if wanted[1] else z_t.new_empty(0)
+    return loss.to(a.x.dtype), gradient_a.to(z_a.dtype), gradient_t.to(z_t.dtype)
+
+
+def _projected(other: Tensor, own: Normalised, cosine: Tensor) -> Tensor:
+    return (other - torch.where(own.is_projected, cosine, 0) * own.x) / own.r
+
+
+_BACKENDS = {"reference": _reference}
+
+
+@torch.library.impl(_LIBRARY, "alignment", "CompositeExplicitAutograd")
+def _alignment(
+    z_a: Tensor,
+    z_t: Tensor,
+    index: Tensor | None,
+    factor: float,
+    need_grad_a: bool,
+    need_grad_t: bool,
+    backend: str | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    _check(z_a, z_t, index, factor)
+    if index is not None:
+        _check_range(index, z_t.shape[0])
+    run = _BACKENDS[choose_backend(backend, z_a.device.type, _BACKENDS)]
+    with torch.autocast(z_a.device.type, enabled=False):
+        return run(z_a, z_t, index, factor, (need_grad_a, need_grad_t))
+
+
+@torch.library.register_fake("mflag::alignment", lib=_LIBRARY)
+def _fake(
+    z_a: Tensor,
+    z_t: Tensor,
+    index: Tensor | None,
+    factor: float,
+    need_grad_a: bool,
+    need_grad_t: bool,
+    backend: str | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    _check(z_a, z_t, index, factor)
+    gradient_a = z_a.new_empty(z_a.shape) if need_grad_a else z_a.new_empty(0)
+    gradient_t = z_t.new_empty(z_t.shape) if need_grad_t else z_t.new_empty(0)
+    return widen(z_a).new_empty(()), gradient_a, gradient_t
+
+
+def _formula(z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float, *_: object) -> Tensor:
+    a = normalise(widen(z_a), "sample", EPS).x
+    t = normalise((z_t if index is None else z_t[index]).to(a.dtype), "sample", EPS).x
+    return factor * (2 - 2 * (a * t).sum(1)).mean()
+
+
+register_saved_gradient(_LIBRARY, "mflag::alignment", 2, _formula)

@@ -1,0 +1,217 @@
+"""The LARS step over a list of tensors: schema, checks, choice of backend."""
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mflag.errors import InputError
+from mflag.ops.backend import choose_backend
+from mflag.ops.lars_reference import step_tensor_
+from mflag.ops.lars_rule import EXCLUDES, NORMS, LarsRule
+
+_LIBRARY = torch.library.Library("mflag", "FRAGMENT")
+_LIBRARY.define(
+    "lars_step_(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] momentum_buffers,"
+    " Tensor(c!)[] started, Tensor lr, Tensor? grad_scale=None, Tensor? found_inf=None,"
+    " str? backend=None, *, float momentum=0.9, float dampening=0.0, float weight_decay=0.0,"
+    " bool nesterov=False, float trust_coefficient=0.001, float eps=1e-8, str norm='separate',"
+    " str zero_norm='plain', bool trust_clip=False, bool clip_zero_norm=False,"
+    " str exclude='none', bool adapt_without_decay=False, bool lr_in_momentum=False,"
+    " bool maximize=False) -> ()"
+)
+
+
+@torch.no_grad()
+def lars_step_(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    momentum_buffers: Sequence[Tensor] = (),
+    *,
+    lr: float | Tensor,
+    started: Sequence[Tensor] = (),
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    backend: str | None = None,
+    **rule: Any,
+) -> None:
+    """Do one LARS step in place on every tensor of a list.
+
+    Args:
+        params: n weights of any shapes, float dtypes and devices; changed in place.
+        grads: n gradients, each of its weight's shape and device; not changed.
+        momentum_buffers: n buffers, zero before the first step; changed in place. Empty: no
+            momentum, then ``momentum`` must be 0.
+        lr: γ, a number or a () tensor.
+        started: n () float32 flags on the weights' devices, 0 before the first step; set to 1.
+            Needed only with ``dampening``, which the first step leaves out.
+        grad_scale: () the gradients are divided by it, as GradScaler hands it over.
+        found_inf: () not 0: nothing at all is written.
+        backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
+        **rule: the fields of :class:`mflag.ops.lars_rule.LarsRule`, by name.
+
+    Raises:
+        InputError: lists of different lengths or shapes, a dtype that is no float, a
+            hyper-parameter out of range, or a forced backend that cannot run here.
+    """
+    if not isinstance(lr, Tensor):
+        lr = torch.tensor(lr, dtype=torch.float64)
+    torch.ops.mflag.lars_step_(
+        list(params), list(grads), list(momentum_buffers), list(started),
+        lr, grad_scale, found_inf, backend, **rule,
+    )  # fmt: skip
+
+
+_Lists = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
+_Scalars = tuple[Tensor | None, Tensor | None, Tensor | None]
+
+
+def _reference(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
+    params, grads, buffers, started = lists
+    lr, grad_scale, found_inf = scalars
+    for i, w in enumerate(params):
+        step_tensor_(
+            w,
+            grads[i],
+            buffers[i] if buffers else None,
+            started[i] if started else None,
+            rule=rule,
+            lr=lr,  # type: ignore[arg-type]
+            grad_scale=grad_scale,
+            found_inf=found_inf,
+        )
+    return True
+
+
+def _native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
+    """Step tensors that pair by memory order; False: these do not, and nothing was written."""
+    return torch.ops.mflag_native.lars_step_(
+        *lists, *scalars,
+        rule.momentum, rule.dampening, rule.weight_decay, rule.nesterov,
+        rule.trust_coefficient, rule.eps,
+        NORMS.index(rule.norm), rule.zero_norm == "plain", rule.trust_clip, rule.clip_zero_norm,
+        EXCLUDES.index(rule.exclude), rule.adapt_without_decay, rule.lr_in_momentum, rule.maximize,
+    )  # fmt: skip
+
+
+def _paired_native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
+    """The same after copying what lies in memory in another order than its weight."""
+    params, grads, buffers, started = lists
+    dense = [w if _is_dense(w) else w.contiguous() for w in params]
+    paired = [_in_layout_of(w, g) for w, g in zip(dense, grads, strict=True)]
+    moved = [_in_layout_of(w, m) for w, m in zip(dense, buffers, strict=False)]
+    fits = _native((dense, paired, moved, started), scalars, rule)
+    for original, used in (*zip(params, dense, strict=True), *zip(buffers, moved, strict=True)):
+        if used is not original:
+            original.copy_(used)
+    return fits
+
+
+_Backends = dict[str, Callable[[_Lists, _Scalars, LarsRule], bool]]
+_PORTABLE: _Backends = {"reference": _reference}
+_BACKENDS: dict[str, _Backends] = {"cpu": {"cpu": _paired_native, "reference": _reference}}
+_NATIVE_DTYPES = (torch.float32, torch.float64)
+_is_cpu = attrgetter("is_cpu")
+
+
+@torch.library.impl(_LIBRARY, "lars_step_", "CompositeExplicitAutograd")
+def _lars_step_(
+    params: list[Tensor],
+    grads: list[Tensor],
+    momentum_buffers: list[Tensor],
+    started: list[Tensor],
+    lr: Tensor,
+    grad_scale: Tensor | None = None,
+    found_inf: Tensor | None = None,
+    backend: str | None = None,
+    **switches: Any,
+) -> None:
+    rule = LarsRule(**switches)
+    lists = (params, grads, momentum_buffers, started)
+    _check_lengths(lists, rule)
+    if not _step_at_once(lists, (lr, grad_scale, found_inf), rule, backend):
+        _check_tensors(params, grads, momentum_buffers)
+        for (device, dtype), rows in _buckets(params, grads, momentum_buffers).items():
+            scalars = tuple(_scalar(x, device) for x in (lr, grad_scale, found_inf))
+            implementations = _BACKENDS.get(device.type, _PORTABLE) if dtype else _PORTABLE
+            name = choose_backend(backend, device.type, implementations)
+            taken = tuple([tensors[i] for i in rows] if tensors else [] for tensors in lists)
+            implementations[name](taken, scalars, rule)  # type: ignore[arg-type]
+    # A kernel writes memory behind autograd's back.
+    torch.autograd.graph.increment_version([*params, *momentum_buffers])
+
+
+def _step_at_once(lists: _Lists, scalars: _Scalars, rule: LarsRule, backend: str | None) -> bool:
+    """The usual case: every tensor on the CPU, of one dtype, paired; checked in C++ for speed."""
+    if not all(map(_is_cpu, chain(*lists))):
+        return False
+    if choose_backend(backend, "cpu", _BACKENDS["cpu"]) != "cpu":
+        return False
+    cpu = torch.device("cpu")
+    return _native(lists, tuple(_scalar(x, cpu) for x in scalars), rule)  # type: ignore[arg-type]
+
+
+@torch.library.register_fake("mflag::lars_step_", lib=_LIBRARY)
+def _fake(*_: Any, **__: Any) -> None:
+    return None
+
+
+def _check_lengths(lists: _Lists, rule: LarsRule) -> None:
+    params, grads, buffers, started = lists
+    if len(grads) != len(params):
+        raise InputError(f"grads has {len(grads)} tensors; give {len(params)}, one a weight")
+    needs_buffers = rule.momentum != 0 or rule.norm == "momentum"
+    if len(buffers) != len(params) and (buffers or needs_buffers):
+        raise InputError(
+            f"momentum_buffers has {len(buffers)} tensors; give {len(params)}, one a weight"
+        )
+    needs_flags = rule.dampening != 0 and bool(buffers)
+    if len(started) != len(params) and (started or needs_flags):
+        raise InputError(f"started has {len(started)} flags; give {len(params)}, one a weight")
+
+
+def _check_tensors(params: list[Tensor], grads: list[Tensor], buffers: list[Tensor]) -> None:
+    for name, tensors in (("grads", grads), ("momentum_buffers", buffers)):
+        for i, (w, x) in enumerate(zip(params, tensors, strict=False)):
+            if x.layout != torch.strided:
+                raise InputError(f"{name}[{i}] is {x.layout}; give a dense tensor")
+            if x.shape != w.shape or x.device != w.device:
+                raise InputError(
+                    f"{name}[{i}] is {tuple(x.shape)} on {x.device}; "
+                    f"give {tuple(w.shape)} on {w.device}, as its weight"
+                )
+
+
+def _buckets(
+    params: list[Tensor], grads: list[Tensor], buffers: list[Tensor]
+) -> dict[tuple[torch.device, torch.dtype | None], list[int]]:
+    """Rows by device and native dtype; None: a dtype or a mix that only the reference takes."""
+    found: dict[tuple[torch.device, torch.dtype | None], list[int]] = {}
+    for i, w in enumerate(params):
+        dtype = w.dtype
+        if not dtype.is_floating_point or not grads[i].dtype.is_floating_point:
+            raise InputError(f"params[{i}] is {dtype}, its gradient {grads[i].dtype}; give floats")
+        same = grads[i].dtype == dtype and (not buffers or buffers[i].dtype == dtype)
+        key = (w.device, dtype if same and dtype in _NATIVE_DTYPES else None)
+        found.setdefault(key, []).append(i)
+    return found
+
+
+def _scalar(x: Tensor | None, device: torch.device) -> Tensor | None:
+    """A () float64 tensor on ``device``."""
+    return None if x is None else x.reshape(()).to(device, torch.float64, non_blocking=True)
+
+
+def _is_dense(w: Tensor) -> bool:
+    """Whether ``w`` fills its memory without gaps or overlaps, in whatever order."""
+    return w.is_contiguous() or torch.empty_like(w).stride() == w.stride()
+
+
+def _in_layout_of(w: Tensor, x: Tensor) -> Tensor:
+    """``x``, or a copy of it whose elements lie in memory as those of ``w``."""
+    if x.stride() == w.stride() or (x.is_contiguous() and w.is_contiguous()):
+        return x
+    return torch.empty_like(w, dtype=x.dtype).copy_(x)

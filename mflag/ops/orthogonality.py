@@ -1,0 +1,173 @@
+"""Orthogonality loss: schema, checks, choice of backend, autograd."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mflag.errors import InputError
+from mflag.ops.backend import choose_backend
+from mflag.ops.float32_products import float32_products
+from mflag.ops.orthogonality_reference import (
+    Formula,
+    orthogonality_formula,
+    orthogonality_reference,
+    widen,
+)
+from mflag.ops.saved_gradient import register_saved_gradient
+
+NORMS = ("none", "sample", "feature", "standardize")
+PRECISIONS = ("highest", "tf32")
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+_LIBRARY = torch.library.Library("mflag", "FRAGMENT")
+_LIBRARY.define(
+    "orthogonality(Tensor z, str norm, float? scale, float target, float offdiag_weight, "
+    "float factor, float eps, bool need_grad, str precision, str? backend) "
+    "-> (Tensor loss, Tensor gradient)"
+)
+
+
+def orthogonality_loss(
+    z: Tensor,
+    *,
+    norm: str = "standardize",
+    scale: float | str | None = "batch",
+    target: float = 1.0,
+    offdiag_weight: float = 0.0051,
+    factor: float = 0.5,
+    eps: float = 1e-12,
+    precision: str = "highest",
+    backend: str | None = None,
+) -> Tensor:
+    """Return L = a[Σ_i (d_i − t)² + λ Σ_{i≠j} C_ij²] with C = xᵀx/s, d_i = C_ii, x = z normalised.
+
+    The gradient is worked out in the forward; the backward only scales it. With B < N nothing of
+    size N × N is formed.
+
+    Args:
+        z: (B, N) float16, bfloat16, float32 or float64, any strides; 16-bit input is computed in
+            float32, also under autocast.
+        norm: ``none``, ``sample`` (unit rows), ``feature`` (unit columns) or ``standardize``
+            (columns of zero mean and unit biased variance, 1e-5 inside the root).
+        scale: s; ``"batch"`` or None is B.
+        target: t of the diagonal.
+        offdiag_weight: λ.
+        factor: a.
+        eps: smallest norm to divide by, as in ``torch.nn.functional.normalize``.
+        precision: ``highest``, or ``tf32`` to allow TF32 products on a GPU.
+        backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
+
+    Returns:
+        () float32 (float64 for float64 input).
+
+    Raises:
+        InputError: a shape, dtype or parameter is not one of the above, or the forced backend
+            cannot run here.
+    """
+    if scale == "batch":
+        scale = None
+    check_formula(norm, scale, target, offdiag_weight, factor, eps, precision)
+    need_grad = z.requires_grad and torch.is_grad_enabled()
+    loss, _ = torch.ops.mflag.orthogonality(
+        z, norm, scale, target, offdiag_weight, factor, eps, need_grad, precision, backend
+    )
+    return loss
+
+
+def check_formula(
+    norm: str,
+    scale: float | str | None,
+    target: float,
+    offdiag_weight: float,
+    factor: float,
+    eps: float,
+    precision: str,
+) -> None:
+    """Raise InputError unless every parameter of the loss is one that exists."""
+    if norm not in NORMS:
+        raise InputError(f"norm is {norm!r}; choose one of {', '.join(NORMS)}")
+    if precision not in PRECISIONS:
+        raise InputError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
+    if scale is not None and (isinstance(scale, str) or not 0 < scale < math.inf):
+        raise InputError(f"scale is {scale!r}; give a number above 0, or 'batch'")
+    for name, value in (("target", target), ("factor", factor)):
+        if not math.isfinite(value):
+            raise InputError(f"{name} is {value!r}; give a finite number")
+    for name, value in (("offdiag_weight", offdiag_weight), ("eps", eps)):
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name} is {value!r}; give a finite number of 0 or more")
+
+
+def check_latents(z: Tensor, name: str = "z") -> None:
+    """Raise InputError unless ``z`` is a non-empty (B, N) tensor of a float dtype."""
+    if z.dtype not in DTYPES:
+        raise InputError(f"{name} has dtype {z.dtype}; give float16, bfloat16, float32 or float64")
+    if z.ndim != 2 or z.numel() == 0:
+        raise InputError(f"{name} has shape {tuple(z.shape)}; give (B, N) with B and N above 0")
+
+
+Implementation = Callable[[Tensor, Formula, bool, str], tuple[Tensor, Tensor]]
+
+
+def _reference(
+    z: Tensor, formula: Formula, need_grad: bool, precision: str
+) -> tuple[Tensor, Tensor]:
+    return orthogonality_reference(z, formula, need_grad)
+
+
+def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
+    wide = widen(z.detach()).contiguous()
+    scale = formula.scale or z.shape[0]
+    loss, gradient = torch.ops.mflag_native.orthogonality(
+        wide, formula.norm, scale, *formula[2:], need_grad
+    )
+    return loss, gradient.to(z.dtype)
+
+
+_BACKENDS: dict[str, Implementation] = {"cpu": _native, "reference": _reference}
+
+
+def _able(z: Tensor) -> dict[str, Implementation]:
+    """The backends that take such a tensor."""
+    if z.device.type == "cpu":
+        return _BACKENDS
+    return {name: run for name, run in _BACKENDS.items() if name != "cpu"}
+
+
+@torch.library.impl(_LIBRARY, "orthogonality", "CompositeExplicitAutograd")
+def _orthogonality(
+    z: Tensor,
+    norm: str,
+    scale: float | None,
+    target: float,
+    offdiag_weight: float,
+    factor: float,
+    eps: float,
+    need_grad: bool,
+    precision: str,
+    backend: str | None,
+) -> tuple[Tensor, Tensor]:
+    check_formula(norm, scale, target, offdiag_weight, factor, eps, precision)
+    check_latents(z)
+    formula = Formula(norm, scale, target, offdiag_weight, factor, eps)
+    able = _able(z)
+    run = able[choose_backend(backend, z.device.type, able)]
+    with torch.autocast(z.device.type, enabled=False), float32_products(z.device.type, precision):
+        return run(z, formula, need_grad, precision)
+
+
+@torch.library.register_fake("mflag::orthogonality", lib=_LIBRARY)
+def _fake(z: Tensor, *arguments: object) -> tuple[Tensor, Tensor]:
+    check_latents(z)
+    need_grad = arguments[6]
+    gradient = z.new_empty(z.shape) if need_grad else z.new_empty(0)
+    return widen(z).new_empty(()), gradient
+
+
+def _differentiable(z: Tensor, *arguments: object) -> Tensor:
+    return orthogonality_formula(z, Formula(*arguments[:6]))
+
+
+register_saved_gradient(_LIBRARY, "mflag::orthogonality", 1, _differentiable)

@@ -1,0 +1,23 @@
+"""Prepare a dataset: ``python -m mflag.prepare dataset=phantom out=data/phantom``."""
+
+import json
+
+from rich.console import Console
+
+from mflag import cli
+from mflag.config.prepare import PrepareConfig
+from mflag.data.funnel import Funnel
+from mflag.data.preparing import prepare
+
+
+def main(config: PrepareConfig) -> None:
+    """Prepare, then show what each filter left."""
+    prepared = prepare(config)
+    funnel = json.loads((prepared.path / "funnel.json").read_text())
+    Console().print(Funnel.from_json(funnel).as_table())
+    splits = ", ".join(f"{name} {count:,}" for name, count in prepared.split_counts().items())
+    print(f"{len(prepared):,} studies in {prepared.path}: {splits}")
+
+
+if __name__ == "__main__":
+    cli.run(main, "prepare", PrepareConfig)

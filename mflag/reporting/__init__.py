@@ -1,0 +1,1 @@
+"""Self-contained HTML pages: tables, plots, and the frame around them."""

@@ -1,0 +1,217 @@
+"""Plots that take the page's colours: SVG inside the page, PNG and SVG as files."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from mflag.reporting.markup import Markup, join, tag
+
+# What matplotlib draws with, and the page's variable that replaces it.
+INK, LINE = "#1c2126", "#d9dee3"
+_SERIES = ["#0072b2", "#d55e00", "#009e73", "#b0548a", "#8a7a00", "#56a0d0"]
+_BASELINES = {"random": "#6f7780", "imagenet": "#8c5a2b"}
+_VARIABLES = (
+    {INK: "currentColor", LINE: "var(--line)"}
+    | {colour: f"var(--s{k})" for k, colour in enumerate(_SERIES)}
+    | {colour: f"var(--{name})" for name, colour in _BASELINES.items()}
+)
+_MARKERS = "osD^vP"
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "mflag",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "axes.linewidth": 0.7,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawn figure.
+
+    Attributes:
+        name: file name without suffix.
+        title: one line, read out by screen readers.
+        svg: a file's content, on white.
+        png: a file's content, on white.
+    """
+
+    name: str
+    title: str
+    svg: bytes
+    png: bytes
+
+    def inline(self, caption: str) -> Markup:
+        """Return the plot for a page, in the page's colours, without anything to fetch."""
+        text = self.svg.decode()
+        text = text[text.index("<svg") :]
+        text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.S)
+        text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
+        text = re.sub(r' (width|height)="[\d.]+pt"', "", text, count=2)
+        text = re.sub(r'id="([^"]+)"', rf'id="{self.name}-\1"', text)
+        text = re.sub(r'href="#|url\(#', lambda m: f"{m.group()}{self.name}-", text)
+        text = re.sub(r"(font: [\d.]+px )[^;\"]+", r"\1system-ui, sans-serif", text)
+        for colour, variable in _VARIABLES.items():
+            text = text.replace(colour, variable)
+        label = tag("svg", role="img", aria_label=self.title).removesuffix("></svg>")
+        svg = Markup(text.replace("<svg", label, 1))
+        return tag("figure", svg, tag("figcaption", caption), class_="plot")
+
+
+def colour_of(name: str, names: Sequence[str]) -> str:
+    """Return the colour of a series: baselines have their own."""
+    others = [n for n in names if n not in _BASELINES]
+    return _BASELINES.get(name) or _SERIES[others.index(name) % len(_SERIES)]
+
+
+def key_of(name: str, names: Sequence[str]) -> Markup:
+    """Return a dot in the series' colour, and its name."""
+    style = f"background:{_VARIABLES[colour_of(name, names)]}"
+    return join(tag("span", class_="key", style=style, aria_hidden="true"), name)
+
+
+def estimates_plot(
+    name: str,
+    title: str,
+    series: Mapping[str, Sequence[Mapping[str, Any]]],
+    labels: Mapping[str, str],
+) -> Plot:
+    """Draw estimates with intervals over the number of labels.
+
+    Args:
+        name: of the file.
+        title: one line.
+        series: by encoder, points with ``x``, ``value``, ``ci_low``, ``ci_high`` and ``draws``,
+            the values of the single draws.
+        labels: ``x`` and ``y``, the names of the axes.
+    """
+    names = list(series)
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(3.5)
+        for k, (encoder, points) in enumerate(series.items()):
+            colour = colour_of(encoder, names)
+            # A little apart, so that intervals stay visible.
+            x = np.array([p["x"] for p in points]) * 1.06 ** (k - (len(names) - 1) / 2)
+            y = np.array([p["value"] for p in points])
+            low = np.array([p["value"] if p["ci_low"] is None else p["ci_low"] for p in points])
+            high = np.array([p["value"] if p["ci_high"] is None else p["ci_high"] for p in points])
+            axes.errorbar(
+                x, y, [np.maximum(y - low, 0), np.maximum(high - y, 0)], color=colour,
+                label=encoder, marker=_MARKERS[k % len(_MARKERS)], markersize=5, capsize=2.5,
+                elinewidth=1.2, linestyle="--" if encoder in _BASELINES else "-",
+            )  # fmt: skip
+            for position, point in zip(x, points, strict=True):
+                axes.plot(
+                    [position * 1.02] * len(point["draws"]), point["draws"], color=colour,
+                    marker=".", markersize=3, linestyle="", alpha=0.55,
+                )  # fmt: skip
+        axes.set_xscale("log")
+        ticks = sorted({p["x"] for points in series.values() for p in points})
+        axes.set_xticks(ticks, [f"{t:,}" for t in ticks])
+        axes.minorticks_off()
+        axes.set_xlabel(labels["x"])
+        axes.set_ylabel(labels["y"])
+        _legend(axes, len(names))
+        return _drawn(figure, name, title)
+
+
+def dots_plot(
+    name: str, title: str, groups: Sequence[str], series: Mapping[str, Sequence[Any]], label: str
+) -> Plot:
+    """Draw a row a group, a dot with its interval an encoder.
+
+    Args:
+        name: of the file.
+        title: one line.
+        groups: names of the rows, from the top.
+        series: by encoder, one (value, low, high) a group, or None.
+        label: name of the axis.
+    """
+    names = list(series)
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(0.95 + 0.14 * len(groups) * (len(names) + 1.2))
+        for k, (encoder, points) in enumerate(series.items()):
+            shift = 0.62 * ((k + 0.5) / len(names) - 0.5)
+            known = [(g + shift, p) for g, p in enumerate(points) if p is not None]
+            y = [at for at, _ in known]
+            x = np.array([p[0] for _, p in known])
+            low = np.array([p[0] if p[1] is None else p[1] for _, p in known])
+            high = np.array([p[0] if p[2] is None else p[2] for _, p in known])
+            axes.errorbar(
+                x, y, xerr=[np.maximum(x - low, 0), np.maximum(high - x, 0)], label=encoder,
+                color=colour_of(encoder, names), marker=_MARKERS[k % len(_MARKERS)], markersize=4.5,
+                linestyle="", elinewidth=1.2, capsize=2,
+            )  # fmt: skip
+        axes.set_yticks(range(len(groups)), [group.replace("$", r"\$") for group in groups])
+        axes.set_ylim(len(groups) - 0.5, -0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y", visible=False)
+        for border in range(1, len(groups)):
+            axes.axhline(border - 0.5, color=LINE, linewidth=0.6)
+        axes.set_xlabel(label)
+        _legend(axes, len(names))
+        return _drawn(figure, name, title)
+
+
+def lines_plot(
+    name: str, title: str, series: Mapping[str, Sequence[float]], labels: Mapping[str, str]
+) -> Plot:
+    """Draw positive values by their rank, on a logarithmic axis.
+
+    Args:
+        name: of the file.
+        title: one line.
+        series: by encoder, values in descending order.
+        labels: ``x`` and ``y``, the names of the axes.
+    """
+    names = list(series)
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(3.2)
+        for k, (encoder, values) in enumerate(series.items()):
+            shown = np.array([v for v in values if v > 1e-12])
+            axes.plot(
+                np.arange(1, len(shown) + 1), shown, color=colour_of(encoder, names), label=encoder,
+                linestyle="--" if encoder in _BASELINES else ("-", "-.", ":")[k % 3],
+            )  # fmt: skip
+        axes.set_yscale("log")
+        axes.set_xlabel(labels["x"])
+        axes.set_ylabel(labels["y"])
+        _legend(axes, len(names))
+        return _drawn(figure, name, title)
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(4.7, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _legend(axes: Axes, count: int) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(count, 4), borderaxespad=0.2)
+
+
+def _drawn(figure: Figure, name: str, title: str) -> Plot:
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Title": title})
+    figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={"Software": None})
+    return Plot(name, title, svg.getvalue(), png.getvalue())

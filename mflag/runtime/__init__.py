@@ -1,0 +1,1 @@
+"""What every program needs to run safely: files, signals, progress, seeds."""

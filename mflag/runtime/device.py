@@ -1,0 +1,80 @@
+"""Device, number format and compiler that a configuration asks for."""
+
+from dataclasses import dataclass
+
+import torch
+
+from mflag.config.compute import ComputeConfig
+from mflag.errors import InputError
+
+
+@dataclass(frozen=True)
+class Compute:
+    """What ``ComputeConfig`` means on this machine.
+
+    Attributes:
+        device: where tensors live.
+        dtype: of activations; weights stay float32.
+        compiles: whether the encoder goes through torch.compile.
+        memory_format: of images and weights.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    compiles: bool
+    memory_format: torch.memory_format
+
+
+def choose_compute(config: ComputeConfig) -> Compute:
+    """Resolve every ``auto``.
+
+    Raises:
+        InputError: a value that is unknown, or a device that is not here.
+    """
+    device = _device(config.device)
+    compiles = _choice("compute.compile", config.compile, ("auto", "true", "false"))
+    precision = _choice("compute.precision", config.precision, ("auto", "fp32", "bf16"))
+    if config.threads is not None:
+        if config.threads < 1:
+            raise InputError(f"compute.threads is {config.threads}; give 1 or more")
+        torch.set_num_threads(config.threads)
+    bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
+    return Compute(
+        device=device,
+        dtype=torch.bfloat16 if bf16 else torch.float32,
+        compiles=compiles == "true" or (compiles == "auto" and device.type == "cuda"),
+        memory_format=torch.channels_last if config.channels_last else torch.contiguous_format,
+    )
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bf16 products are faster than fp32 ones here."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    features: dict[str, object] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # newer than torch 2.11
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"compute.device is {name!r}; give auto, cpu, cuda or cuda:N") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"compute.device is {name!r}; give auto, cpu, cuda or cuda:N")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"compute.device is {name!r}, but this machine has {torch.cuda.device_count()} CUDA "
+            "devices; give compute.device=cpu"
+        )
+    return device
+
+
+def _choice(key: str, value: str, choices: tuple[str, ...]) -> str:
+    if value.lower() not in choices:
+        raise InputError(f"{key} is {value!r}; choose one of {', '.join(choices)}")
+    return value.lower()

@@ -1,0 +1,90 @@
+"""Every op on every backend that works here, against its formula in float64."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from mflag.native import backends
+from mflag.ops import alignment_loss, orthogonality_loss
+from mflag.ops.backend import NoKernelError
+from mflag.optim import LARS
+
+TOLERANCE = 2e-5  # relative, float32; a wrong formula is off by far more
+
+# Two steps of timm's variant, learning rate 0.1, decay 0.01, momentum 0.9, worked by hand.
+_WEIGHT = [0.6, -0.8]
+_GRADIENTS = ([0.3, 0.4], [-0.1, 0.2])
+_AFTER_TWO_STEPS = [0.5999262397943995, -0.8002282302750727]
+
+
+def self_test() -> list[tuple[str, str, float | str]]:
+    """Return (op, backend, relative error or what went wrong) for all that should work here."""
+    tests: dict[str, Callable[[str, str], float]] = {
+        "orthogonality": _orthogonality,
+        "alignment": _alignment,
+        "lars": _lars,
+    }
+    results: list[tuple[str, str, float | str]] = []
+    for backend, able in backends().items():
+        if able is not True:
+            continue
+        device = "cuda" if backend in ("cuda", "triton") and torch.cuda.is_available() else "cpu"
+        for op, test in tests.items():
+            try:
+                results.append((op, backend, test(backend, device)))
+            except NoKernelError:
+                continue
+            except Exception as error:  # a doctor reports, whatever it is
+                results.append((op, backend, f"{type(error).__name__}: {error}"))
+    return results
+
+
+def _orthogonality(backend: str, device: str) -> float:
+    torch.manual_seed(0)
+    z = torch.randn(24, 48)
+    exact = z.double().requires_grad_()
+    x = (exact - exact.mean(0)) / (exact.var(0, correction=0) + 1e-5).sqrt()
+    c = x.T @ x / len(z)
+    diagonal = c.diagonal()
+    value = 0.5 * (
+        (diagonal - 1).square().sum() + 0.0051 * (c.square().sum() - diagonal.square().sum())
+    )
+    value.backward()
+    assert exact.grad is not None
+    mine = z.to(device).requires_grad_()
+    loss = orthogonality_loss(
+        mine, norm="standardize", target=1.0, offdiag_weight=0.0051, factor=0.5, backend=backend
+    )
+    loss.backward()
+    assert mine.grad is not None
+    return max(_error(loss, value), _error(mine.grad, exact.grad))
+
+
+def _alignment(backend: str, device: str) -> float:
+    torch.manual_seed(0)
+    z, table, rows = torch.randn(16, 24), torch.randn(40, 24), torch.arange(3, 35, 2)
+    exact = z.double().requires_grad_()
+    cosine = torch.nn.functional.cosine_similarity(exact, table.double()[rows])
+    value = (2 - 2 * cosine).mean()
+    value.backward()
+    assert exact.grad is not None
+    mine = z.to(device).requires_grad_()
+    loss = alignment_loss(mine, table.to(device), rows.to(device), backend=backend)
+    loss.backward()
+    assert mine.grad is not None
+    return max(_error(loss, value), _error(mine.grad, exact.grad))
+
+
+def _lars(backend: str, device: str) -> float:
+    weight = torch.tensor(_WEIGHT, device=device, requires_grad=True)
+    optimizer = LARS.preset("timm", [weight], lr=0.1, weight_decay=0.01, backend=backend)
+    for gradient in _GRADIENTS:
+        weight.grad = torch.tensor(gradient, device=device)
+        optimizer.step()
+    return _error(weight.detach(), torch.tensor(_AFTER_TWO_STEPS, dtype=torch.float64))
+
+
+def _error(mine: Tensor, exact: Tensor) -> float:
+    difference = (mine.detach().cpu().double() - exact.detach()).norm()
+    return float(difference / exact.detach().norm())

@@ -1,0 +1,232 @@
+"""Pre-training from the first step to the files that a run leaves."""
+
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import mflag
+from mflag.analysis.collapse import collapse_figures
+from mflag.config.train import TrainConfig
+from mflag.data.augment import draw_parameters
+from mflag.data.feeds import BatchReader, Feed, open_feed
+from mflag.data.text_table import save_text_table
+from mflag.errors import InputError, NonFiniteError
+from mflag.models.encoder_file import save_encoder, save_tensors
+from mflag.optim.schedule import set_learning_rate
+from mflag.runtime.checkpoint import save_checkpoint
+from mflag.runtime.progress import RunProgress
+from mflag.runtime.signals import StopRequest
+from mflag.training.model import StepLosses
+from mflag.training.model_card import write_model_card
+from mflag.training.run import Run, build_run
+from mflag.training.run_folder import claim_folder, plain, prepare_folder
+from mflag.training.run_log import RunLog
+from mflag.training.step import TrainingStep
+from mflag.training.validate import validate
+
+DROWNED_SHARE = 10.0  # above it the orthogonality gradient drowns the alignment
+
+
+def train(config: TrainConfig) -> bool:
+    """Pre-train an encoder; see DESIGN §2.5 for the files it leaves.
+
+    Args:
+        config: of ``python -m mflag.train``.
+
+    Returns:
+        Whether the run is finished; False when a signal stopped it, with a checkpoint.
+
+    Raises:
+        InputError: bad configuration, data or folder; nothing is left on disk.
+        NonFiniteError: a loss became NaN or infinite.
+    """
+    validate(config)
+    state = claim_folder(config)
+    if state is not None and _is_finished(config, state):
+        print(f"{config.output_dir} is finished: {state['step']} steps", file=sys.stderr)
+        return True
+    run = build_run(config)
+    done = 0
+    if state is not None:
+        _check_data(run, state)
+        run.load_state(state["state"])
+        done = state["step"]
+        print(f"resuming after step {done} of {run.total_steps}", file=sys.stderr)
+    prepare_folder(config, starts=state is None)
+    for line in config.assumed:
+        print(f"assumed: {line}", file=sys.stderr)
+    if run.text is not None:
+        save_text_table(Path(config.output_dir) / "text_embeddings.safetensors", run.text)
+    return TrainingLoop(run, done).run()
+
+
+class TrainingLoop:
+    """Steps, figures, checkpoints, and the end."""
+
+    def __init__(self, run: Run, done: int) -> None:
+        """Go on after ``done`` steps."""
+        self._run, self._config, self._done = run, run.config, done
+        self._folder = Path(run.config.output_dir)
+        self._step = TrainingStep(run.encoder, run.loss, run.optimizer, run.compute, run.config)
+        self._step_size = run.config.train.batch_size
+        self._latents: deque[Tensor] = deque(
+            maxlen=-(-run.config.log.latents // run.config.train.batch_size)
+        )
+        self._log = RunLog(self._folder, done, run.config.log.tensorboard)
+        self._last: dict[str, float] = {}
+        self._wait_s, self._since, self._since_step = 0.0, time.perf_counter(), done
+        self._warned = False
+
+    def run(self) -> bool:
+        """Train to the end, or to a signal; returns whether the end was reached."""
+        reader = BatchReader(self._run.prepared, self._run.stream, self._config.train.image_size)
+        feed = open_feed(self._config.feed, reader, range(self._done, self._run.total_steps))
+        progress = RunProgress("train", self._run.total_steps, "steps", self._done)
+        try:
+            with StopRequest() as request:
+                self._steps(feed, progress, request)
+                if self._done < self._run.total_steps:
+                    self._stop(request)
+                    return False
+                self._save_checkpoint()
+                self._finish()
+                return True
+        finally:
+            feed.close()
+            progress.close()
+            self._log.close()
+
+    def _steps(self, feed: Feed, progress: RunProgress, request: StopRequest) -> None:
+        batches = iter(feed)
+        while self._done < self._run.total_steps and request.received is None:
+            before = time.perf_counter()
+            batch = next(batches)
+            self._wait_s += time.perf_counter() - before
+            rows, step = batch.rows, self._done
+            epoch = self._run.stream.epoch_of(step)
+            set_learning_rate(self._run.optimizer, self._run.rate(step))
+            parameters = draw_parameters(
+                self._config.augment, self._config.seed, epoch, rows.numpy()
+            )
+            losses = self._step.run(batch, parameters, self._run.text_rows[rows], step)
+            self._latents.append(self._step.latents)
+            self._done += 1
+            figures = self._report(losses, epoch) if self._is_logging_point() else None
+            progress.advance(1, figures)
+            if self._done % self._config.checkpoint.every == 0:
+                self._save_checkpoint()
+
+    def _is_logging_point(self) -> bool:
+        every = self._config.log.every
+        return self._done in (1, self._run.total_steps) or self._done % every == 0
+
+    def _report(self, losses: StepLosses, epoch: int) -> dict[str, str]:
+        self._check_finite()
+        now = time.perf_counter()
+        seconds = max(now - self._since, 1e-9)
+        share = float(self._run.loss.measured_share)
+        has_both = self._run.projector is not None and self._run.loss.has_orthogonality
+        figures: dict[str, Any] = {
+            "epoch": epoch,
+            "loss": float(losses.total),
+            "loss_alignment": None if self._run.projector is None else float(losses.alignment),
+            "loss_orthogonality": (
+                float(losses.orthogonality) if self._run.loss.has_orthogonality else None
+            ),
+            "orthogonality_share": share if has_both else None,
+            "orthogonality_weight": float(self._run.loss.weight),
+            "lr": float(self._run.optimizer.param_groups[0]["lr"]),
+            "images_per_second": (self._done - self._since_step) * self._step_size / seconds,
+            "data_wait": self._wait_s / seconds,
+            **collapse_figures(torch.cat(list(self._latents))[-self._config.log.latents :]),
+        }
+        self._log.write(self._done, figures)
+        self._last = {name: value for name, value in figures.items() if value is not None}
+        if share > DROWNED_SHARE and has_both and not self._warned:
+            self._warned = True
+            print(
+                f"warning: the orthogonality gradient is {share:.0f} times the alignment's, which "
+                "drowns it; set loss.orthogonality_weight=null loss.orthogonality_share=0.1",
+                file=sys.stderr,
+            )
+        self._wait_s, self._since, self._since_step = 0.0, time.perf_counter(), self._done
+        return {
+            "images/s": f"{figures['images_per_second']:.0f}",
+            "data-wait": f"{100 * figures['data_wait']:.0f}%",
+            "loss": f"{figures['loss']:.4f}",
+            "align": f"{float(losses.alignment):.4f}",
+            "orth": f"{float(losses.orthogonality):.4g}",
+            "share": f"{share:.3f}",
+            "rank": f"{figures['effective_rank']:.0f}",
+        }
+
+    def _check_finite(self) -> None:
+        if not bool(self._step.is_finite):
+            raise NonFiniteError(
+                f"a loss became NaN or infinite at or before step {self._done}; lower optim.lr or "
+                "set compute.precision=fp32; the last checkpoint is whole"
+            )
+
+    def _save_checkpoint(self) -> Path:
+        self._check_finite()
+        state = {
+            "step": self._done,
+            "config": plain(self._config),
+            "data": self._run.prepared.info["hashes"],
+            "finished_at": self._run.total_steps,
+            "version": mflag.__version__,
+            "state": self._run.state(),
+        }
+        keep = self._config.checkpoint.keep
+        return save_checkpoint(self._folder / "checkpoints", self._done, state, keep)
+
+    def _stop(self, request: StopRequest) -> None:
+        self._save_checkpoint()
+        assert request.received is not None
+        print(
+            f"{request.received.name}: saved after step {self._done}; go on with the same command "
+            "and resume=auto",
+            file=sys.stderr,
+        )
+        if request.received.name == "SIGINT":
+            raise KeyboardInterrupt
+
+    def _finish(self) -> None:
+        config, run = self._config, self._run
+        if run.projector is not None:
+            metadata = {"format": "1", "kind": config.model.projector}
+            state = run.projector.state_dict()
+            save_tensors(self._folder / "projector.safetensors", state, metadata)
+        encoder = self._folder / "encoder.safetensors"
+        save_encoder(encoder, run.encoder, config.model.arch, config.train.image_size)
+        facts = {
+            "encoder_parameters": sum(p.numel() for p in run.encoder.parameters()),
+            "projector_parameters": sum(
+                p.numel() for p in (run.projector.parameters() if run.projector else ())
+            ),
+            "text": "none" if run.text is None else run.text.metadata["model"],
+            "steps_per_epoch": run.stream.steps_per_epoch,
+            "world_size": run.stream.world_size,
+        }
+        write_model_card(self._folder, config, run.prepared, facts, self._last)
+        print(f"encoder: {encoder}", file=sys.stderr)
+
+
+def _is_finished(config: TrainConfig, state: dict[str, Any]) -> bool:
+    return (
+        bool(state["finished_at"] == state["step"])
+        and (Path(config.output_dir) / "encoder.safetensors").is_file()
+    )
+
+
+def _check_data(run: Run, state: dict[str, Any]) -> None:
+    if state["data"] != run.prepared.info["hashes"]:
+        raise InputError(
+            f"cannot resume: {run.prepared.path} holds other data than the checkpoint was trained "
+            "on; prepare the same data, or start anew with overwrite=true"
+        )

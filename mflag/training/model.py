@@ -1,0 +1,116 @@
+"""Encoder, projector and losses: from images and text vectors to one number."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mflag.config.loss import LossConfig
+from mflag.losses import AlignmentLoss, GradientShare, OrthogonalityLoss
+
+
+class StepLosses(NamedTuple):
+    """The losses of a step, each () float32; a loss that is switched off is 0."""
+
+    total: Tensor
+    alignment: Tensor
+    orthogonality: Tensor
+
+
+class PretrainingLoss(nn.Module):
+    """Both losses of M-FLAG and their balance.
+
+    Attributes:
+        share: sets the orthogonality weight by the gradients, or None with a fixed weight.
+        measured_share: () float32, weighted gradient norms' ratio at the last measurement.
+    """
+
+    measured_share: Tensor
+
+    def __init__(
+        self, config: LossConfig, table: Tensor | None, projector: nn.Module | None
+    ) -> None:
+        """Build the losses.
+
+        Args:
+            config: weights and normalisation.
+            table: (M, D) frozen text vectors; None without alignment loss.
+            projector: (B, N) → (B, D); None without alignment loss.
+        """
+        super().__init__()
+        self.orthogonality = OrthogonalityLoss(
+            norm=config.norm,
+            scale=config.scale,
+            target=config.target,
+            offdiag_weight=config.offdiag_weight,
+            factor=config.factor,
+            gather=config.gather,
+            precision=config.precision,
+        )
+        self.alignment = AlignmentLoss(config.alignment_factor)
+        self.projector = projector
+        self.register_buffer("table", table, persistent=False)
+        self.alignment_weight = config.alignment_weight
+        self.fixed_weight = config.orthogonality_weight
+        self.share_every = config.share_every
+        share = config.orthogonality_share
+        self.share = None if share is None else GradientShare(share, every=config.share_every)
+        self.register_buffer("measured_share", torch.zeros(()), persistent=False)
+
+    @property
+    def weight(self) -> Tensor:
+        """The orthogonality loss's weight in the last step, () float32."""
+        if self.share is not None:
+            return self.share.weight
+        return self.measured_share.new_tensor(self.fixed_weight or 0.0)
+
+    @property
+    def has_orthogonality(self) -> bool:
+        """Whether the orthogonality loss is computed at all."""
+        return self.share is not None or bool(self.fixed_weight)
+
+    def forward(self, z: Tensor, text_rows: Tensor, step: int) -> StepLosses:
+        """Return the losses of a batch.
+
+        Args:
+            z: (B, N) pooled latents, part of the encoder's graph.
+            text_rows: (B,) int64 rows of the table, on the CPU; -1 where a study has no vector.
+            step: from 0; the balance is measured at every ``share_every``-th.
+        """
+        zero = z.new_zeros((), dtype=torch.float32)
+        if self.projector is None:
+            orthogonality = self.orthogonality(z)
+            return StepLosses((self.fixed_weight or 0.0) * orthogonality, zero, orthogonality)
+        alignment = self._align(z, text_rows)
+        if not self.has_orthogonality:
+            return StepLosses(self.alignment_weight * alignment, alignment, zero)
+        orthogonality = self.orthogonality(z)
+        return StepLosses(
+            self._balance(alignment, orthogonality, z, step), alignment, orthogonality
+        )
+
+    def _align(self, z: Tensor, text_rows: Tensor) -> Tensor:
+        assert self.projector is not None
+        projected = self.projector(z)
+        known = (text_rows >= 0).nonzero()[:, 0]
+        if len(known) == 0:
+            return 0.0 * projected.float().sum()
+        if len(known) < len(text_rows):
+            projected, text_rows = projected[known.to(z.device)], text_rows[known]
+        rows = text_rows.to(z.device, non_blocking=True)
+        return self.alignment(projected, self.table, index=rows)
+
+    def _balance(self, alignment: Tensor, orthogonality: Tensor, z: Tensor, step: int) -> Tensor:
+        weighted = self.alignment_weight * alignment
+        if self.share is not None:
+            total = self.share(weighted, orthogonality, z)
+            self.measured_share.copy_(self.share.measured_share)
+            return total
+        assert self.fixed_weight is not None
+        if step % self.share_every == 0 and z.requires_grad:
+            reference, balanced = (
+                torch.autograd.grad(loss, z, retain_graph=True)[0].float().norm()
+                for loss in (weighted, orthogonality)
+            )
+            self.measured_share.copy_(self.fixed_weight * balanced / reference)
+        return weighted + self.fixed_weight * orthogonality

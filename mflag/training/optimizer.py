@@ -1,0 +1,63 @@
+"""The optimizer and its schedule, from the configuration."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+
+from mflag.config.optim import OptimConfig
+from mflag.optim import LARS
+from mflag.optim.schedule import learning_rate_factor
+
+
+def build_optimizer(
+    modules: Iterable[nn.Module], config: OptimConfig, global_batch_size: int
+) -> torch.optim.Optimizer:
+    """Return AdamW or LARS over all parameters, biases and BatchNorm in a group without decay.
+
+    Args:
+        modules: encoder and projector.
+        config: hyper-parameters.
+        global_batch_size: studies a step over all ranks; scales lr when ``lr_batch_size`` is set.
+
+    Raises:
+        InputError: a hyper-parameter or LARS preset that is not allowed.
+    """
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    matrices = [p for p in parameters if p.ndim > 1]
+    vectors = [p for p in parameters if p.ndim <= 1]
+    decay_1d = config.weight_decay if config.decay_1d else 0.0
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": decay_1d},
+    ]
+    lr = config.lr
+    if config.lr_batch_size is not None:
+        lr *= global_batch_size / config.lr_batch_size
+    if config.name == "adamw":
+        return torch.optim.AdamW(groups, lr=lr)
+    given = {"momentum": config.momentum}
+    if config.trust_coefficient is not None:
+        given["trust_coefficient"] = config.trust_coefficient
+    return LARS.preset(config.lars_preset, groups, lr=lr, **given)
+
+
+def learning_rate_by_step(
+    config: OptimConfig, steps_per_epoch: int, total_steps: int
+) -> Callable[[int], float]:
+    """Return the function from step (from 0) to the factor of the peak learning rate.
+
+    Raises:
+        InputError: unknown schedule, or a warm-up longer than the run.
+    """
+    restarts = config.schedule == "cosine_restarts"
+    period = max(1, int(config.restart_epochs * steps_per_epoch)) if restarts else total_steps
+    warmup = round(config.warmup_epochs * steps_per_epoch)
+
+    def factor(step: int) -> float:
+        return learning_rate_factor(
+            step, period, min(warmup, total_steps), config.schedule, config.min_lr
+        )
+
+    factor(0)  # a wrong value is refused now, not in the first step
+    return factor

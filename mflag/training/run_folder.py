@@ -1,0 +1,113 @@
+"""The output folder of a run: may it be used, and where does the run go on."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from mflag.config.train import TrainConfig
+from mflag.errors import InputError
+from mflag.runtime.atomic_write import check_writable, remove_leftovers, write_text
+from mflag.runtime.checkpoint import newest_checkpoint, read_checkpoint
+
+# May differ between a run and its continuation.
+FREE_KEYS = ("output_dir", "overwrite", "resume", "assumed", "compute", "feed", "log", "checkpoint")
+ARTEFACTS = (
+    "encoder.safetensors", "projector.safetensors", "text_embeddings.safetensors", "model_card.md",
+    "metrics.jsonl", "config.yaml", "checkpoints", "tensorboard",
+)  # fmt: skip
+
+
+def claim_folder(config: TrainConfig) -> dict[str, Any] | None:
+    """Decide whether the run starts or goes on.
+
+    Args:
+        config: of this call.
+
+    Returns:
+        The state of the checkpoint to go on from, or None to start.
+
+    Raises:
+        InputError: the folder holds a run and neither ``resume`` nor ``overwrite`` is given; the
+            run to resume has another configuration; the checkpoint is missing or damaged.
+    """
+    folder = Path(config.output_dir)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"output_dir {folder} is a file; give a folder")
+    check_writable(folder)
+    if config.resume is None:
+        held = _held(folder)
+        if held and not config.overwrite:
+            raise InputError(
+                f"output_dir {folder} holds a run already ({held[0].name}); go on with "
+                "resume=auto, replace it with overwrite=true, or give another output_dir"
+            )
+        return None
+    if config.resume != "auto":
+        state = read_checkpoint(Path(config.resume))
+    else:
+        newest = newest_checkpoint(folder / "checkpoints")
+        if newest is None:
+            _check_same(folder, config)
+            return None
+        state = newest[1]
+    _refuse_difference(state["config"], plain(config), config.resume)
+    return state
+
+
+def prepare_folder(config: TrainConfig, starts: bool) -> None:
+    """Make the folder and write ``config.yaml``; a run that starts removes the one before.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    folder = Path(config.output_dir)
+    for path in _held(folder) if starts else ():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(config))))
+    remove_leftovers(folder)
+    remove_leftovers(folder / "checkpoints")
+
+
+def plain(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as dicts, lists and scalars."""
+    return dataclasses.asdict(config)
+
+
+def _held(folder: Path) -> list[Path]:
+    return [folder / name for name in ARTEFACTS if (folder / name).exists()]
+
+
+def _check_same(folder: Path, config: TrainConfig) -> None:
+    """A run that was stopped before its first checkpoint starts again, if it is the same run."""
+    written = folder / "config.yaml"
+    if written.is_file():
+        before = OmegaConf.to_container(OmegaConf.load(written))
+        assert isinstance(before, dict)
+        _refuse_difference({str(k): v for k, v in before.items()}, plain(config), str(written))
+
+
+def _refuse_difference(before: dict[str, Any], now: dict[str, Any], source: str) -> None:
+    different = sorted(
+        f"{key} was {old!r}, is {new!r}"
+        for key, (old, new) in _pairs(before, now).items()
+        if key.split(".")[0] not in FREE_KEYS and old != new
+    )
+    if different:
+        raise InputError(
+            f"cannot resume from {source}: {'; '.join(different[:3])}; give the same values, or "
+            "start anew with overwrite=true"
+        )
+
+
+def _pairs(before: Any, now: Any, prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    pairs: dict[str, tuple[Any, Any]] = {}
+    for key in dict.fromkeys([*before, *now]):
+        old, new, name = before.get(key), now.get(key), f"{prefix}{key}"
+        if isinstance(old, dict) and isinstance(new, dict):
+            pairs |= _pairs(old, new, f"{name}.")
+        else:
+            pairs[name] = (old, new)
+    return pairs

@@ -1,0 +1,137 @@
+"""What can be refused before anything is read or written."""
+
+import math
+import sys
+
+from torch import nn
+
+from mflag.config.train import TrainConfig
+from mflag.data.augment import check_augment
+from mflag.data.feeds import FEEDS
+from mflag.errors import InputError
+from mflag.models.encoder_file import EMBEDDING_DIM
+from mflag.models.projector import build_projector
+from mflag.training.model import PretrainingLoss
+from mflag.training.optimizer import build_optimizer, learning_rate_by_step
+
+LARS_WANTS_BATCH = 256
+
+
+def validate(config: TrainConfig) -> None:
+    """Check every value that needs no data.
+
+    Raises:
+        InputError: the first key that is wrong, its value and what is allowed.
+    """
+    _at_least(
+        1,
+        {
+            "train.epochs": config.train.epochs,
+            "train.batch_size": config.train.batch_size,
+            "train.image_size": config.train.image_size,
+            "data.size": config.data.size,
+            "log.every": config.log.every,
+            "log.latents": config.log.latents,
+            "checkpoint.every": config.checkpoint.every,
+            "checkpoint.keep": config.checkpoint.keep,
+            "loss.share_every": config.loss.share_every,
+        },
+    )
+    _at_least(0, {"seed": config.seed, "data.seed": config.data.seed})
+    if config.train.image_size > 256 or config.train.image_size < 32:
+        raise InputError(f"train.image_size is {config.train.image_size}; give 32 to 256")
+    if config.model.arch not in EMBEDDING_DIM:
+        known = ", ".join(EMBEDDING_DIM)
+        raise InputError(f"model.arch is {config.model.arch!r}; choose one of {known}")
+    if config.data.source != "phantom" and config.data.path is None:
+        raise InputError(
+            f"data.source is {config.data.source!r}; use data=phantom or data.path=DIR"
+        )
+    if config.feed.name not in FEEDS:
+        raise InputError(f"feed.name is {config.feed.name!r}; choose one of {', '.join(FEEDS)}")
+    if config.train.batch_size > config.data.size and config.data.path is None:
+        raise InputError(
+            f"train.batch_size is {config.train.batch_size}, but data.size is {config.data.size}; "
+            "give a smaller batch or more studies"
+        )
+    check_augment(config.augment)
+    build_projector(config.model.projector, 1, config.model.projector_hidden_dim, 1)
+    _check_micro_batch(config)
+    _check_loss(config)
+    _check_optim(config)
+
+
+def _check_micro_batch(config: TrainConfig) -> None:
+    micro, batch = config.train.micro_batch_size, config.train.batch_size
+    if micro is not None and (micro < 1 or batch % micro):
+        raise InputError(
+            f"train.micro_batch_size is {micro}; give a divisor of train.batch_size={batch}"
+        )
+
+
+def _check_loss(config: TrainConfig) -> None:
+    loss = config.loss
+    share, weight = loss.orthogonality_share, loss.orthogonality_weight
+    _finite({"loss.alignment_weight": loss.alignment_weight, "loss.orthogonality_weight": weight})
+    if share is not None and weight is not None:
+        raise InputError(
+            f"loss.orthogonality_share is {share} and loss.orthogonality_weight is {weight}; "
+            "give one and set the other to null"
+        )
+    if share is None and weight is None:
+        raise InputError(
+            "loss.orthogonality_share and loss.orthogonality_weight are both null; give one"
+        )
+    if share is not None and not 0 < share < math.inf:
+        raise InputError(f"loss.orthogonality_share is {share}; give a number above 0, or null")
+    if share is not None and loss.alignment_weight == 0:
+        raise InputError(
+            "loss.orthogonality_share needs the alignment loss, but loss.alignment_weight is 0; "
+            "set loss.orthogonality_share=null loss.orthogonality_weight=1"
+        )
+    if loss.alignment_weight == 0 and weight == 0:
+        raise InputError("both losses have weight 0; nothing would be learnt")
+    PretrainingLoss(loss, None, None)  # refuses an unknown norm, scale, precision
+
+
+def _check_optim(config: TrainConfig) -> None:
+    optim = config.optim
+    _finite({"optim.lr": optim.lr, "optim.weight_decay": optim.weight_decay})
+    if optim.name not in ("adamw", "lars"):
+        raise InputError(f"optim.name is {optim.name!r}; choose adamw or lars")
+    if optim.lr <= 0:
+        raise InputError(f"optim.lr is {optim.lr}; give a number above 0")
+    if optim.lr_batch_size is not None:
+        _at_least(1, {"optim.lr_batch_size": optim.lr_batch_size})
+    _at_least(
+        0,
+        {
+            "optim.weight_decay": optim.weight_decay,
+            "optim.warmup_epochs": optim.warmup_epochs,
+            "optim.min_lr": optim.min_lr,
+        },
+    )
+    build_optimizer([nn.Linear(1, 1)], optim, 1)
+    learning_rate_by_step(optim, 1, 1)
+
+
+def warn_small_lars_batch(config: TrainConfig, global_batch_size: int) -> None:
+    """Say on stderr that LARS is made for large batches, when this one is not."""
+    if config.optim.name == "lars" and global_batch_size < LARS_WANTS_BATCH:
+        print(
+            f"warning: LARS at a batch of {global_batch_size}: below {LARS_WANTS_BATCH} AdamW "
+            "learns faster; add optim=adamw",
+            file=sys.stderr,
+        )
+
+
+def _at_least(low: float, values: dict[str, float]) -> None:
+    for key, value in values.items():
+        if not value >= low:
+            raise InputError(f"{key} is {value}; give {low} or more")
+
+
+def _finite(values: dict[str, float | None]) -> None:
+    for key, value in values.items():
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise InputError(f"{key} is {value}; give a finite number, 0 or more")

@@ -1,0 +1,1 @@
+"""Float64 oracles, written from the formulas; they import nothing of mflag."""

@@ -1,0 +1,214 @@
+"""``python -m mflag.train`` by its command line, in this process."""
+
+import json
+import sys
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import load_file
+
+from mflag import cli
+from mflag.config.train import TrainConfig
+from mflag.models import load_encoder
+from mflag.train import main
+
+FORMAT_9 = '{"format": 9, "count": 1, "hashes": {"manifest.parquet": "", "images.u8": ""}}'
+QUICK = ("train.image_size=32", "compute.device=cpu", "log.tensorboard=false")
+
+
+@pytest.fixture
+def train(monkeypatch, tmp_path, capsys):
+    """Run the program in an empty folder; returns (exit code, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*overrides):
+        monkeypatch.setattr(sys, "argv", ["train", *overrides])
+        code = 0
+        try:
+            cli.run(main, "train", TrainConfig)
+        except SystemExit as left:
+            code = int(left.code or 0)
+        return code, capsys.readouterr().err
+
+    return run
+
+
+def steps_of(folder):
+    return [
+        json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()
+    ]
+
+
+def test_a_run_leaves_the_files_of_the_contract(train, prepared, tmp_path):
+    code, _ = train(f"data.path={prepared.path}", "output_dir=run", *QUICK, "log.tensorboard=true")
+    assert code == 0
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        "encoder.safetensors", "projector.safetensors", "text_embeddings.safetensors",
+        "model_card.md", "config.yaml", "metrics.jsonl", "checkpoints", "tensorboard",
+    }  # fmt: skip
+    assert steps_of(tmp_path / "run") == [1, 5, 6]
+    card = (tmp_path / "run" / "model_card.md").read_text()
+    assert "Research use only; not a medical device." in card
+
+
+def test_torchvision_loads_the_encoder_strictly(train, prepared, tmp_path):
+    train(f"data.path={prepared.path}", "output_dir=run", *QUICK)
+    model = torchvision.models.resnet18()
+    model.fc = torch.nn.Identity()
+    model.load_state_dict(load_file(tmp_path / "run" / "encoder.safetensors"), strict=True)
+    images = torch.randn(2, 3, 64, 64)
+    ours = load_encoder(tmp_path / "run" / "encoder.safetensors")
+    assert torch.equal(model.eval()(images), ours(images))
+
+
+def test_equal_runs_give_equal_bytes(train, prepared, tmp_path):
+    for name in ("a", "b"):
+        train(f"data.path={prepared.path}", f"output_dir={name}", *QUICK)
+    a, b = (tmp_path / name / "encoder.safetensors" for name in ("a", "b"))
+    assert a.read_bytes() == b.read_bytes()
+
+
+def test_feeds_give_equal_bytes(train, prepared, tmp_path):
+    for feed in ("cache", "torch"):
+        train(f"data.path={prepared.path}", f"output_dir={feed}", f"feed={feed}", *QUICK)
+    cache, loader = (tmp_path / name / "encoder.safetensors" for name in ("cache", "torch"))
+    assert cache.read_bytes() == loader.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("preset", "overrides", "absent"),
+    [
+        ("ablation/align_only", ["optim=adamw"], "loss_orthogonality"),
+        ("ablation/orth_only", ["optim=adamw"], "loss_alignment"),
+        ("recommended", [], None),
+        ("paper", [], None),
+        ("authors", [], None),
+    ],
+)
+def test_every_preset_trains(train, prepared, tmp_path, preset, overrides, absent):
+    code, err = train(
+        f"data.path={prepared.path}", f"preset={preset}", "output_dir=run", "train.epochs=1",
+        "train.batch_size=16", "model.arch=resnet18", *overrides, *QUICK,
+    )  # fmt: skip
+    assert code == 0, err
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert [name for name, value in last.items() if value is None and "loss" in name] == (
+        [absent] if absent else []
+    )
+    assert ("assumed: " in err) == (preset in ("paper", "authors"))
+
+
+def test_equal_weights_warn_that_alignment_is_drowned(train, prepared):
+    _, err = train(
+        f"data.path={prepared.path}", "preset=paper", "train.epochs=1", "train.batch_size=16",
+        "model.arch=resnet18", *QUICK,
+    )  # fmt: skip
+    assert "times the alignment's, which drowns it" in err
+
+
+def test_a_finished_run_says_so(train, prepared):
+    command = (f"data.path={prepared.path}", "output_dir=run", *QUICK)
+    train(*command)
+    code, err = train(*command, "resume=auto")
+    assert (code, "is finished" in err) == (0, True)
+
+
+def test_a_used_folder_is_refused_and_overwritten_when_asked(train, prepared, tmp_path):
+    command = (f"data.path={prepared.path}", "output_dir=run", *QUICK)
+    train(*command)
+    code, err = train(*command, "seed=1")
+    assert code == 2 and "holds a run already" in err
+    code, _ = train(*command, "seed=1", "overwrite=true")
+    assert code == 0
+    assert steps_of(tmp_path / "run") == [1, 5, 6]
+
+
+def test_resume_with_another_configuration_is_refused(train, prepared):
+    command = (f"data.path={prepared.path}", "output_dir=run", *QUICK)
+    train(*command)
+    code, err = train(*command, "resume=auto", "optim.lr=0.5")
+    assert code == 2 and "optim.lr was 0.001, is 0.5" in err
+
+
+def test_non_finite_loss_is_exit_code_3(train, prepared):
+    code, err = train(f"data.path={prepared.path}", "optim.lr=1e30", "train.epochs=4", *QUICK)
+    assert code == 3
+    assert err.splitlines()[-1].startswith("error: a loss became NaN or infinite")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["preset=smok"], "smoke"),
+        (["data=mimic"], "phantom"),
+        (["train.epoch=1"], "its keys: epochs, batch_size"),
+        (["+train.epoch=1"], "'epoch'"),
+        (["train.epochs=x"], "Integer"),
+        (["train.epochs=0"], "train.epochs is 0; give 1 or more"),
+        (["--epochs", "3"], "write key=value"),
+        (["feed=dali"], "cache"),
+        (["feed.name=dali"], "choose one of cache, torch"),
+        (["data.path=missing"], "no folder"),
+        (["data.size=10", "train.batch_size=16"], "data.size is 10"),
+        (["model.arch=vgg"], "choose one of resnet18"),
+        (["model.init=missing.safetensors"], "missing.safetensors is missing"),
+        (["train.image_size=300"], "give 32 to 256"),
+        (["train.micro_batch_size=5"], "give a divisor"),
+        (["compute.device=cuda:77"], "give compute.device=cpu"),
+        (["loss.orthogonality_weight=1"], "give one and set the other to null"),
+        (["loss.orthogonality_share=null"], "are both null"),
+        (["loss.alignment_weight=0"], "needs the alignment loss"),
+        (["loss.norm=rows"], "rows"),
+        (["optim.name=sgd"], "choose adamw or lars"),
+        (["optim=lars", "optim.lars_preset=mine"], "mine"),
+        (["optim.schedule=linear"], "linear"),
+        (["optim.lr=-1"], "optim.lr is -1.0"),
+        (["augment.scale_min=0"], "augment.scale_min is 0.0"),
+        (["resume=missing.ckpt"], "cannot be read"),
+        (["output_dir=/proc/run"], "cannot write into /proc/run"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_exit_code_2_and_no_file(train, tmp_path, overrides, message):
+    code, err = train(*overrides)
+    assert code == 2
+    (line,) = err.splitlines()
+    assert line.startswith("error: ") and message in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda p: (p / "prepared.json").write_text("{}"), "is damaged"),
+        (lambda p: (p / "prepared.json").write_text(FORMAT_9), "has format 9"),
+        (lambda p: (p / "images.u8").write_bytes(b"cut"), "was cut short"),
+        (lambda p: (p / "images.u8").unlink(), "images.u8 is missing"),
+        (lambda p: (p / "manifest.parquet").write_bytes(b"junk"), "was altered"),
+    ],
+)  # fmt: skip
+def test_damaged_data_is_refused(train, prepared, tmp_path, damage, message):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for file in prepared.path.iterdir():
+        if file.is_file():
+            (folder / file.name).write_bytes(file.read_bytes())
+    damage(folder)
+    code, err = train("data.path=data", "output_dir=run")
+    assert code == 2 and message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_batch_larger_than_the_training_split_is_refused(train, prepared, tmp_path):
+    code, err = train(f"data.path={prepared.path}", "train.batch_size=50", "output_dir=run")
+    assert code == 2 and "the training split has 48 studies; give 48 or less" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_names_every_key_with_its_meaning(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["train", "--help", "preset=paper"])
+    cli.run(main, "train", TrainConfig)
+    shown = capsys.readouterr().out
+    for part in ("preset=ablation/align_only|", "train.batch_size", "studies a step and process"):
+        assert part in shown
+    assert "loss.norm                        sample" in shown
