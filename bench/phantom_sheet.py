@@ -21,12 +21,12 @@ SIZE = 256
 TILE, CAPTION = 184, 22
 COLUMNS = 6
 SHORT = {
-    "cardiomegaly": "cardiomegaly",
+    "cardiomegaly": "cardiomeg.",
     "pleural_effusion": "effusion",
     "consolidation": "consol.",
     "nodule": "nodule",
     "pneumothorax": "pneumoth.",
-    "atelectasis": "atelectasis",
+    "atelectasis": "atelect.",
     "support_device": "device",
     "edema": "edema",
 }
@@ -105,7 +105,7 @@ def tile(image: Images, caption: str) -> Images:
 def caption_of(study: Study) -> str:
     """Return what the study shows, shortened to the width of a tile."""
     shown = [SHORT[finding] for finding, present in study.labels.items() if present]
-    return (", ".join(shown) or "no finding")[:34]
+    return (", ".join(shown) or "no finding")[:36]
 
 
 def main() -> None:

@@ -13,7 +13,10 @@ def test_class_without_positives_is_left_out_of_the_macro_mean():
 
 def test_class_without_positives_has_no_auc():
     labels = np.array([[1.0, 0.0], [0.0, 0.0]])
-    assert np.isnan(class_aucs(np.array([[2.0, 1.0], [1.0, 2.0]]), labels)).tolist() == [False, True]
+    assert np.isnan(class_aucs(np.array([[2.0, 1.0], [1.0, 2.0]]), labels)).tolist() == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("spread", [1e-3, 1.0, 1e3], ids="scores-around-{:g}".format)
@@ -30,7 +33,10 @@ def test_unknown_labels_are_masked_class_by_class():
     labels = (random.random((200, 2)) < 0.5).astype(float)
     scores = random.normal(size=labels.shape)
     labels[:50, 1] = np.nan
-    expected = [roc_auc_score(labels[:, 0], scores[:, 0]), roc_auc_score(labels[50:, 1], scores[50:, 1])]
+    expected = [
+        roc_auc_score(labels[:, 0], scores[:, 0]),
+        roc_auc_score(labels[50:, 1], scores[50:, 1]),
+    ]
     np.testing.assert_allclose(class_aucs(scores, labels), expected, atol=1e-6)
 
 

@@ -1,6 +1,7 @@
 """The LARS op: what must hold bit for bit, what it refuses, what it leaves alone."""
 
 from itertools import chain
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from mflag.ops import lars_step_
 
 BACKENDS = [name for name in ("reference", "cpu") if mflag.backends()[name] is True]
 SHAPES = [(64, 3, 7, 7), (64,), (), (0, 3), (300_001,), (5, 7), (257, 513)]
-RULES = {
+RULES: dict[str, dict[str, Any]] = {
     "separate": {"weight_decay": 0.01},
     "decayed": {"weight_decay": 0.01, "norm": "decayed", "zero_norm": "keep_decay"},
     "momentum": {"weight_decay": 0.01, "norm": "momentum", "zero_norm": "keep_decay"},
@@ -209,7 +210,12 @@ def test_backends_agree(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_ratio_cancels_the_scale_of_the_gradient(backend):
-    rule = {"norm": "decayed", "eps": 0.0, "adapt_without_decay": True, "zero_norm": "keep_decay"}
+    rule: dict[str, Any] = {
+        "norm": "decayed",
+        "eps": 0.0,
+        "adapt_without_decay": True,
+        "zero_norm": "keep_decay",
+    }
     w, g, m = tensors(torch.float64, [(31, 7)])
     m = [torch.zeros(31, 7, dtype=torch.float64)]
     scaled = stepped(backend, rule, [w, [x * 1e-7 for x in g], m])
@@ -228,7 +234,7 @@ def test_a_tensor_learning_rate_is_the_number(backend):
 
 def test_opcheck_accepts_the_op():
     w, g, m = tensors(shapes=[(3, 4), (5,)])
-    arguments = (w, g, m, [], torch.tensor(0.1))
+    arguments: tuple[Any, ...] = (w, g, m, [], torch.tensor(0.1))
     torch.library.opcheck(torch.ops.mflag.lars_step_.default, arguments, {"weight_decay": 0.1})
 
 

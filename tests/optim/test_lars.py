@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def bits(params):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(preset, backend):
-    options = {"lr": 0.1, "weight_decay": 0.01, "backend": backend}
+    options: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.01, "backend": backend}
     whole = train(LARS.preset(preset, make_params(), **options), range(6))
     first = LARS.preset(preset, make_params(), **options)
     train(first, range(3))
@@ -55,7 +56,7 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(preset, backend):
 
 
 def test_resume_with_dampening_does_not_take_another_first_step():
-    options = {"lr": 0.1, "weight_decay": 0.01, "dampening": 0.5}
+    options: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.01, "dampening": 0.5}
     whole = train(LARS(make_params(), **options), range(4))
     first = LARS(make_params(), **options)
     train(first, range(2))
@@ -89,7 +90,12 @@ def test_the_default_is_lightlys_formula():
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dampening", [0.0, 0.5])
 def test_scaler_skips_a_step_with_inf_in_every_byte(backend, dampening):
-    options = {"lr": 0.1, "weight_decay": 0.01, "dampening": dampening, "backend": backend}
+    options: dict[str, Any] = {
+        "lr": 0.1,
+        "weight_decay": 0.01,
+        "dampening": dampening,
+        "backend": backend,
+    }
     expected = train(LARS(make_params(), **options), [1])
     params = make_params()
     optimizer = LARS(params, **options)
@@ -156,7 +162,7 @@ def test_groups_have_their_own_options():
 
 
 def test_an_empty_group_and_an_empty_tensor_do_nothing():
-    empty = torch.nn.Parameter(torch.zeros(0, 3))
+    empty: Any = torch.nn.Parameter(torch.zeros(0, 3))
     empty.grad = torch.zeros(0, 3)
     optimizer = LARS([{"params": []}, {"params": [empty]}], lr=0.1, weight_decay=0.1)
     assert optimizer.step() is None
@@ -247,8 +253,8 @@ def test_an_illegal_in_place_step_is_noticed_by_autograd():
 @pytest.mark.parametrize("error", [InputError, RuntimeError])
 def test_a_sparse_gradient_names_its_parameter_and_nothing_is_written(error):
     params = make_params()
-    named = zip(("stem.weight", "bias", "conv.weight"), params, strict=True)
-    optimizer = LARS(list(named), lr=0.1)
+    named = [("stem.weight", params[0]), ("bias", params[1]), ("conv.weight", params[2])]
+    optimizer = LARS(named, lr=0.1)
     set_gradients(params, 0)
     params[1].grad = params[1].grad.to_sparse()
     before = bits(params)

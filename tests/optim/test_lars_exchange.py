@@ -1,5 +1,7 @@
 """Runs that change between our class and those of timm and lightly, live and by state dict."""
 
+from typing import Any
+
 import pytest
 import torch
 from lightly.utils.lars import LARS as LightlyLARS
@@ -11,8 +13,8 @@ from mflag.optim import LARS
 
 BACKENDS = [name for name in ("reference", "cpu") if mflag.backends()[name] is True]
 SHAPES = [(6, 4), (4,), (3, 4, 3, 3), (300, 301)]
-OPTIONS = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
-PEERS = {
+OPTIONS: dict[str, Any] = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+PEERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "timm": (TimmLars, {}),
     "timm-foreach": (TimmLars, {"foreach": True}),
     "timm-clip": (TimmLars, {"trust_clip": True}),

@@ -1,6 +1,7 @@
 """Every published variant against its own formula, its worked example and its live class."""
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,11 +49,12 @@ def distance_after_steps(preset, dtype, backend, ours, oracle):
             for key, (x, exact) in pairs.items():
                 scale = max(scales.get((i, key), 0.0), float(np.linalg.norm(exact)))
                 scales[i, key] = scale
-                worst = max(worst, np.linalg.norm(x.double().numpy() - exact) / (scale or 1.0))
+                apart = float(np.linalg.norm(x.double().numpy() - exact))
+                worst = max(worst, apart / (scale or 1.0))
     return worst
 
 
-VARIANTS = {
+VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any], dict[str, Any]]] = {
     "clip": (("timm", "solo"), {"trust_clip": True}, {"clip": True}),
     "no_clip": (("apex_larc",), {"clip": False}, {"clip": False}),
     "nesterov": (
@@ -123,7 +125,7 @@ DECAYED = (
     (0.5999270598285588, -0.8002395869338120),
     (1.1406990231249269e-04, 1.6076011343852037e-03),
 )
-EXAMPLES = [
+EXAMPLES: list[tuple[str, dict[str, Any], tuple]] = [
     ("paper2017", {}, INSIDE),
     ("mlperf", {}, INSIDE),
     (
@@ -222,7 +224,7 @@ def test_families_differ_when_the_learning_rate_falls(preset, options, w2, backe
 
 
 NAN = float("nan")
-EDGES = [
+EDGES: list[tuple[str, dict[str, Any], tuple, tuple, tuple]] = [
     ("timm", {}, (0, 0), (1, 2), (-0.1, -0.2)),
     ("timm", {}, (1, 2), (0, 0), (0.99, 1.98)),
     ("timm", {"momentum": 0.0}, (1, NAN), (1, 1), (0.89, NAN)),

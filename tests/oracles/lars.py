@@ -47,8 +47,9 @@ class Oracle:
         self.w = self.w - lr * q * self.m
 
     def _inside_step(self, u):
-        self.m = u if self.m is None else self.momentum * self.m + u
-        self.w = self.w - (u + self.momentum * self.m if self.nesterov else self.m)
+        m = u if self.m is None else self.momentum * self.m + u
+        self.m = m
+        self.w = self.w - (u + self.momentum * m if self.nesterov else m)
 
     def _outside_step(self, u, lr):
         if self.momentum == 0:

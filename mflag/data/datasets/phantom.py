@@ -14,6 +14,7 @@ from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX
 from mflag.data.phantom import ATTRIBUTES, FINDINGS, generate_study
 from mflag.errors import InputError
 
+GENERATOR = 1  # raised when a study of the same seed and index changes: old folders are then refused
 LESION_COLUMNS = (
     "id", "finding", "laterality", "zone", "severity", "x", "y", "width", "height", "runs",
 )  # fmt: skip
@@ -35,7 +36,7 @@ def read(config: PrepareConfig) -> Source:
     funnel.add("studies generated", size)
     names = [f"study {index}" for index in range(size)]
     return Source(
-        options={"size": size, "seed": seed},
+        options={"size": size, "seed": seed, "generator": GENERATOR},
         items=[(seed, index) for index in range(size)],
         rows=range(size),
         files=names,

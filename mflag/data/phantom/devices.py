@@ -26,7 +26,7 @@ def draw_device(
         )
     if condition.kind == "central_line":
         tip = (-0.13 + 0.02 * jitter[0], 0.45 + 0.07 * jitter[1])
-        return _tube(frame, [*_entry(sign, jitter), (-0.13, 0.26), tip], 0.15, 0.0)
+        return _tube(frame, [*_entry(sign, jitter), (-0.13, 0.26), tip], 0.19, 0.0)
     if condition.kind == "chest_tube":
         outside = (sign * 1.3, 0.75 + 0.1 * jitter[0])
         turn = (sign * (0.85 + 0.05 * jitter[1]), 0.5 + 0.1 * jitter[2])

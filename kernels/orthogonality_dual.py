@@ -1,0 +1,307 @@
+"""Orthogonality loss for B <= 256 and B < N: two launches, loss and gradient.
+
+    K = xxᵀ,  d_i = Σ_b x_bi²/s,  L = a [ Σ_i (d_i − t)² + λ (‖K‖²/s² − Σ_i d_i²) ]
+    ∂L/∂x = (4a/s) [ λ K x/s + x·diag(c) ],  c_i = (d_i − t) − λ d_i
+
+The first launch works out K: blocks of its lower triangle times slots of columns, the partial
+products in fixed places; the last program of a block to finish adds them in order. The second
+launch holds all rows of a tile of columns: K·x, the backward of the norm, and the column sums,
+which its last program adds in order. Multiples of x that vanish in the backward of the norm are
+left out (mflag/ops/orthogonality_reference.py).
+"""
+
+from typing import NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from mflag.kernels.launch_table import ORTHOGONALITY_DUAL, row_for
+
+MAX_ROWS = 256
+MAX_SLOTS = 32
+VARIANCE_EPS = tl.constexpr(1e-5)
+NONE, SAMPLE, FEATURE, STANDARDIZE = (tl.constexpr(code) for code in range(4))
+CODES = {"none": 0, "sample": 1, "feature": 2, "standardize": 3}
+
+
+class Parameters(NamedTuple):
+    """The formula as the kernels take it: compiled in, so that λ and a are not rounded to float32.
+
+    ``scale`` is 0 for the number of rows.
+    """
+
+    norm: int
+    scale: float
+    target: float
+    offdiag_weight: float
+    factor: float
+    eps: float
+
+
+@triton.jit
+def _column_statistics(z, row_stride, rows, columns, B, N, NORM: tl.constexpr, EPS: tl.constexpr):
+    """Mean, its rounding, 1/r in float64, and r of these columns, from all their rows."""
+    mask = (rows < B)[:, None] & (columns < N)[None, :]
+    value = tl.load(z + rows[:, None] * row_stride + columns[None, :], mask, 0).to(tl.float32)
+    mean = tl.sum(value, 0) / B
+    if NORM == FEATURE:
+        mean = mean * 0
+    centred = tl.where(mask, value - mean[None, :], 0)
+    rest = tl.sum(centred, 0) / B
+    if NORM == FEATURE:
+        rest = rest * 0
+    centred = tl.where(mask, centred - rest[None, :], 0).to(tl.float64)
+    squared = tl.sum(centred * centred, 0)
+    if NORM == STANDARDIZE:
+        r = tl.sqrt(squared / B + VARIANCE_EPS)
+    else:
+        r = tl.where(squared < EPS * EPS, EPS, tl.sqrt(squared))
+    return mean, rest, 1 / r, squared
+
+
+@triton.jit
+def _normalised_columns(z, row_stride, rows, columns, B, N, mean, rest, inverse):
+    mask = (rows < B)[:, None] & (columns < N)[None, :]
+    value = tl.load(z + rows[:, None] * row_stride + columns[None, :], mask, 0).to(tl.float32)
+    centred = (value - mean[None, :]) - rest[None, :]
+    return tl.where(mask, (centred.to(tl.float64) * inverse[None, :]).to(tl.float32), 0)
+
+
+@triton.jit
+def _raw(z, row_stride, rows, columns, B, N):
+    mask = (rows < B)[:, None] & (columns < N)[None, :]
+    return tl.load(z + rows[:, None] * row_stride + columns[None, :], mask, 0).to(tl.float32)
+
+
+@triton.jit
+def gram_kernel(
+    z, partial, partial_diagonal, K, diagonal, counters,
+    row_stride, B, N, span, slots, pairs,
+    NORM: tl.constexpr, EPS: tl.constexpr,
+    ROWS: tl.constexpr, SIDE: tl.constexpr, DEPTH: tl.constexpr,
+):  # fmt: skip
+    """One block of K's lower triangle over one slot of columns; the last slot adds them up."""
+    pair, slot = tl.program_id(0), tl.program_id(1)
+    block_row, block_column = 0, pair
+    while block_column > block_row:
+        block_row += 1
+        block_column -= block_row
+    side = tl.arange(0, SIDE)
+    rows, columns = block_row * SIDE + side, block_column * SIDE + side
+    sum_block = tl.zeros((SIDE, SIDE), tl.float32)
+    sum_diagonal = tl.zeros((SIDE,), tl.float64)
+    for start in range(slot * span, min(slot * span + span, N), DEPTH):
+        inner = start + tl.arange(0, DEPTH)
+        if (NORM == FEATURE) or (NORM == STANDARDIZE):
+            mean, rest, inverse, _ = _column_statistics(
+                z, row_stride, tl.arange(0, ROWS), inner, B, N, NORM, EPS
+            )
+            a = _normalised_columns(z, row_stride, rows, inner, B, N, mean, rest, inverse)
+            b = _normalised_columns(z, row_stride, columns, inner, B, N, mean, rest, inverse)
+        else:
+            a = _raw(z, row_stride, rows, inner, B, N)
+            b = _raw(z, row_stride, columns, inner, B, N)
+        sum_block = tl.dot(a, tl.trans(b), sum_block, input_precision="ieee")
+        sum_diagonal += tl.sum(a.to(tl.float64) * a.to(tl.float64), 1)
+
+    block = side[:, None] * SIDE + side[None, :]
+    tl.store(partial + (slot * pairs + pair) * SIDE * SIDE + block, sum_block)
+    if block_row == block_column:
+        tl.store(partial_diagonal + slot * B + rows, sum_diagonal, rows < B)
+    tl.debug_barrier()
+    ticket = tl.atomic_add(counters + pair, 1, sem="acq_rel", scope="gpu")
+    if ticket == slots - 1:
+        total = tl.zeros((SIDE, SIDE), tl.float32)
+        total_diagonal = tl.zeros((SIDE,), tl.float64)
+        for i in range(slots):
+            place = partial + (i * pairs + pair) * SIDE * SIDE + block
+            total += tl.load(place, cache_modifier=".cg")
+            if block_row == block_column:
+                own = tl.load(partial_diagonal + i * B + rows, rows < B, 0, cache_modifier=".cg")
+                total_diagonal += own
+        mask = (rows < B)[:, None] & (columns < B)[None, :]
+        tl.store(K + rows[:, None] * B + columns[None, :], total, mask)
+        tl.store(K + columns[None, :] * B + rows[:, None], total, mask)
+        if block_row == block_column:
+            tl.store(diagonal + rows, total_diagonal, rows < B)
+        tl.store(counters + pair, 0)
+
+
+@triton.jit
+def gradient_kernel(
+    z, K, diagonal, partial, counter, loss, gradient,
+    row_stride, B, N, tiles,
+    NORM: tl.constexpr, SCALE: tl.constexpr, TARGET: tl.constexpr, LAMBDA: tl.constexpr,
+    FACTOR: tl.constexpr, EPS: tl.constexpr, NEED_GRAD: tl.constexpr,
+    ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr,
+):  # fmt: skip
+    """All rows of a tile of columns; the last tile to finish adds up the loss."""
+    tile = tl.program_id(0)
+    rows = tl.arange(0, ROWS)
+    columns = tile * COLUMNS + tl.arange(0, COLUMNS)
+    s = tl.full((), SCALE, tl.float64)
+    if SCALE == 0:
+        s = B.to(tl.float64)
+    inner, outer = LAMBDA / s, 4 * FACTOR / s
+
+    # x = z·row_inverse or the normalised columns; `unit` is the diagonal of K of x.
+    unit = tl.load(diagonal + rows, rows < B, 0)
+    row_inverse = tl.full((ROWS,), 1, tl.float64)
+    if NORM == SAMPLE:
+        squared = unit
+        row_inverse = 1 / tl.where(squared < EPS * EPS, EPS, tl.sqrt(squared))
+        unit = squared * row_inverse * row_inverse
+        if LAMBDA == 1:  # exact, and NaN stays
+            unit = tl.where(squared >= EPS * EPS, 1, unit)
+    if (NORM == FEATURE) or (NORM == STANDARDIZE):
+        mean, rest, inverse, column_squared = _column_statistics(
+            z, row_stride, rows, columns, B, N, NORM, EPS
+        )
+        x = _normalised_columns(z, row_stride, rows, columns, B, N, mean, rest, inverse)
+    else:
+        x = _raw(z, row_stride, rows, columns, B, N) * row_inverse.to(tl.float32)[:, None]
+
+    product = tl.zeros((ROWS, COLUMNS), tl.float32)
+    off_diagonal = tl.zeros((ROWS,), tl.float64)
+    for start in range(0, B, STEP):
+        other = start + tl.arange(0, STEP)
+        mask = (rows < B)[:, None] & (other < B)[None, :] & (rows[:, None] != other[None, :])
+        k = tl.load(K + rows[:, None] * B + other[None, :], mask, 0)
+        if NORM == SAMPLE:
+            other_squared = tl.load(diagonal + other, other < B, 1)
+            other_inverse = 1 / tl.where(other_squared < EPS * EPS, EPS, tl.sqrt(other_squared))
+            k = (k * row_inverse[:, None] * other_inverse[None, :]).to(tl.float32)
+            y = _raw(z, row_stride, other, columns, B, N) * other_inverse.to(tl.float32)[:, None]
+        elif NORM == NONE:
+            y = _raw(z, row_stride, other, columns, B, N)
+        else:
+            y = _normalised_columns(z, row_stride, other, columns, B, N, mean, rest, inverse)
+        off_diagonal += tl.sum(k.to(tl.float64) * k.to(tl.float64), 1)
+        if NEED_GRAD:
+            product = tl.dot(k, y, product, input_precision="ieee")
+
+    x64 = x.to(tl.float64)
+    d = tl.sum(x64 * x64, 0) / s
+    if NEED_GRAD:
+        alpha = tl.sum(unit, 0) / B
+        if (NORM == NONE) and (LAMBDA == 1):
+            alpha = TARGET * s
+        c = tl.full((COLUMNS,), -TARGET, tl.float64)
+        if LAMBDA != 1:
+            c = d - TARGET - LAMBDA * d
+        left_out = c + inner * alpha
+        if NORM == SAMPLE:  # λ = 1: c is −t, and the rows alone decide
+            kept = tl.where(unit_is_projected(squared, EPS), -inner * off_diagonal, inner * unit - TARGET)
+        else:
+            kept = inner * (unit - alpha)
+        h = product * inner.to(tl.float32) + x * kept.to(tl.float32)[:, None]
+        scale = row_inverse[:, None] * outer
+        if NORM == NONE:
+            h += x * left_out.to(tl.float32)[None, :]
+        elif NORM != SAMPLE:
+            radial = tl.sum(x64 * h.to(tl.float64), 0)
+            if NORM == STANDARDIZE:
+                multiple = left_out * (VARIANCE_EPS * inverse * inverse) - radial / B
+                h -= (tl.sum(h, 0) / B)[None, :]
+            else:
+                multiple = tl.where(column_squared < EPS * EPS, left_out, -radial)
+            h += x * multiple.to(tl.float32)[None, :]
+            scale = scale * inverse[None, :]
+        mask = (rows < B)[:, None] & (columns < N)[None, :]
+        place = gradient + rows[:, None].to(tl.int64) * N + columns[None, :]
+        tl.store(place, h * scale.to(tl.float32), mask)
+
+    excess = tl.where(columns < N, d - TARGET, 0)
+    tl.store(partial + 2 * tile, tl.sum(excess * excess, 0))
+    tl.store(partial + 2 * tile + 1, tl.sum(d * d, 0))
+    tl.debug_barrier()
+    ticket = tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu")
+    if ticket == tiles - 1:
+        squares = (tl.sum(off_diagonal, 0) + tl.sum(unit * unit, 0)) / (s * s)
+        if LAMBDA == 1:  # the d_i drop out, and nothing cancels
+            value = squares - 2 * TARGET * tl.sum(unit, 0) / s + N * (TARGET * TARGET)
+        else:
+            value = LAMBDA * squares
+            for i in range(tiles):
+                value += tl.load(partial + 2 * i, cache_modifier=".cg")
+                value -= LAMBDA * tl.load(partial + 2 * i + 1, cache_modifier=".cg")
+        tl.store(loss, (FACTOR * value).to(tl.float32))
+        tl.store(counter, 0)
+
+
+@triton.jit
+def unit_is_projected(squared, EPS: tl.constexpr):
+    """Rows shorter than ε are not on the unit sphere: their backward has no projection."""
+    return (squared < EPS * EPS) == 0
+
+
+_COUNTERS: dict[tuple[torch.device, int], Tensor] = {}
+
+
+def _counters_for(device: torch.device, count: int) -> Tensor:
+    """Zeros that every launch leaves as zeros; two streams do not share them."""
+    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    key = (device, stream)
+    if key not in _COUNTERS:
+        _COUNTERS[key] = torch.zeros(64, dtype=torch.int32, device=device)
+    return _COUNTERS[key][:count]
+
+
+def takes(rows: int, columns: int, dtype: torch.dtype, norm: str, offdiag_weight: float) -> bool:
+    """Whether these kernels do this case.
+
+    ``sample`` with λ ≠ 1 is not one: its projection needs sums over all columns of x²d.
+    """
+    return (
+        rows <= MAX_ROWS
+        and rows < columns
+        and dtype != torch.float64
+        and (norm != "sample" or offdiag_weight == 1)
+    )
+
+
+def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tuple[Tensor, Tensor]:
+    """Return the loss and ∂L/∂z (empty unless ``need_grad``).
+
+    Args:
+        z: (B, N) float16, bfloat16 or float32 with unit stride along N, a case that ``takes`` names.
+        parameters: the formula.
+        need_grad: whether to work out the gradient.
+    """
+    B, N = z.shape
+    device = z.device
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (8, 0)
+    row = row_for(ORTHOGONALITY_DUAL, capability[0] * 10 + capability[1])
+    blocks = triton.cdiv(B, row.side)
+    pairs = blocks * (blocks + 1) // 2
+    span = triton.cdiv(triton.cdiv(N, MAX_SLOTS), 2 * row.depth) * 2 * row.depth
+    slots, tiles = triton.cdiv(N, span), triton.cdiv(N, row.columns)
+    rows = max(16, triton.next_power_of_2(B))
+
+    single = {"device": device, "dtype": torch.float32}
+    double = {"device": device, "dtype": torch.float64}
+    K, diagonal = torch.empty(B, B, **single), torch.empty(B, **double)
+    partial = torch.empty(slots * pairs * row.side**2, **single)
+    partial_diagonal = torch.empty(slots * B, **double)
+    sums = torch.empty(tiles, 2, **double)
+    counters = _counters_for(device, pairs + 1)
+    loss = torch.empty((), **single)
+    gradient = torch.empty((B, N) if need_grad else 0, device=device, dtype=z.dtype)
+    with torch.cuda.device_of(z):
+        gram_kernel[(pairs, slots)](
+            z, partial, partial_diagonal, K, diagonal, counters,
+            z.stride(0), B, N, span, slots, pairs,
+            NORM=parameters.norm, EPS=parameters.eps,
+            ROWS=rows, SIDE=row.side, DEPTH=row.depth, num_warps=row.gram_warps,
+        )  # fmt: skip
+        gradient_kernel[(tiles,)](
+            z, K, diagonal, sums, counters[pairs:], loss, gradient,
+            z.stride(0), B, N, tiles,
+            NORM=parameters.norm, SCALE=parameters.scale, TARGET=parameters.target,
+            LAMBDA=parameters.offdiag_weight, FACTOR=parameters.factor, EPS=parameters.eps,
+            NEED_GRAD=need_grad, ROWS=rows, COLUMNS=row.columns, STEP=row.step,
+            num_warps=row.gradient_warps,
+        )  # fmt: skip
+    return loss, gradient

@@ -1,0 +1,311 @@
+"""``python -m mflag.evaluate`` as people call it."""
+
+import hashlib
+import json
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from mflag import cli
+from mflag.config.evaluate import EvaluateConfig
+from mflag.evaluate import main
+from mflag.models import build_encoder
+from mflag.models.encoder_file import save_encoder
+
+ROW_FIELDS = {
+    "task", "dataset", "encoder", "protocol", "fraction", "seed", "metric", "value", "ci_low",
+    "ci_high", "n_train", "n_test", "note",
+}  # fmt: skip
+SPLITS = ["train"] * 40 + ["valid"] * 20 + ["test"] * 20
+
+
+def write_prepared(folder, dataset="csv", splits=SPLITS, **columns):
+    """Noise images with a bright disc where ``label/disc`` is 1, in the format of prepare."""
+    random = np.random.default_rng(0)
+    count = len(splits)
+    disc = random.permutation(np.arange(count) % 2)
+    images = random.integers(0, 100, (count, 256, 256)).astype(np.uint8)
+    y, x = np.mgrid[:256, :256]
+    images[np.ix_(disc == 1)] += (120 * ((x - 90) ** 2 + (y - 90) ** 2 < 40**2)).astype(np.uint8)
+    table = pd.DataFrame(
+        {
+            "id": [f"study{k}" for k in range(count)],
+            "patient": [f"p{k // 2}" for k in range(count)],
+            "split": splits,
+            "text": [f"Secret report {k} <script>alert(1)</script>" for k in range(count)],
+            "label/disc": disc.astype(np.float32),
+        }
+        | columns
+    )
+    folder.mkdir(parents=True)
+    table.to_parquet(folder / "manifest.parquet")
+    images.tofile(folder / "images.u8")
+    names = ("manifest.parquet", "images.u8")
+    hashes = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
+    info = {"format": 1, "dataset": dataset, "count": count, "hashes": hashes}
+    (folder / "prepared.json").write_text(json.dumps(info))
+    return folder
+
+
+def attribute(seed):
+    return np.random.default_rng(seed).normal(size=len(SPLITS)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
+    save_encoder(path, build_encoder("resnet18"), "resnet18", 32)
+    return path
+
+
+def call_program(arguments):
+    """Run the program in this process; give its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["mflag.evaluate", *map(str, arguments)])
+        try:
+            cli.run(main, "evaluate", EvaluateConfig)
+        except SystemExit as exit_:
+            return exit_.code
+    return 0
+
+
+@pytest.fixture(scope="module")
+def evaluation(encoder, tmp_path_factory):
+    """Folder of one evaluation of generated studies: two encoders and random, two fractions."""
+    folder = tmp_path_factory.mktemp("evaluation")
+    rare = np.zeros(len(SPLITS), np.float32)
+    rare[40:42] = 1
+    unknown = (np.arange(len(SPLITS)) % 3 == 0).astype(np.float32)
+    unknown[:20] = np.nan
+    prepared = write_prepared(
+        folder / "prepared",
+        "phantom",
+        **{"label/rare": rare, "label/<script>": unknown, "attribute/rotation": attribute(1)},
+    )
+    code = call_program(
+        [
+            "task=classification",
+            f"data.path={prepared}",
+            f"encoders={{mflag:{encoder},other:{encoder}}}",
+            f"out={folder / 'out'}",
+            "fraction=[0.5,1.0]",
+            "seeds=2",
+            "imagenet=false",
+        ]
+    )
+    assert code == 0
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def results(evaluation):
+    return json.loads((evaluation / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def page(evaluation):
+    return (evaluation / "report.html").read_text()
+
+
+def values(results, **wanted):
+    return [
+        row["value"]
+        for row in results["rows"]
+        if all(row[key] == value for key, value in wanted.items())
+    ]
+
+
+def test_evaluation_leaves_exactly_these_files(evaluation):
+    assert sorted(path.name for path in evaluation.iterdir()) == [
+        "plots", "report.html", "results.json",
+    ]  # fmt: skip
+    assert {path.suffix for path in (evaluation / "plots").iterdir()} == {".svg", ".png"}
+
+
+def test_every_row_has_the_stable_fields(results):
+    assert results["format"] == 1
+    assert all(set(row) == ROW_FIELDS for row in results["rows"])
+
+
+def test_every_encoder_has_two_draws_of_half_and_one_of_all(results):
+    draws = [
+        (row["encoder"], row["fraction"], row["seed"])
+        for row in results["rows"]
+        if row["metric"] == "macro_auc"
+    ]
+    expected = [(0.5, 0), (0.5, 1), (1.0, 0)]
+    assert draws == [(name, *draw) for name in ("mflag", "other", "random") for draw in expected]
+
+
+def test_intervals_hold_their_values(results):
+    rows = [row for row in results["rows"] if row["metric"] == "macro_auc"]
+    assert all(row["ci_low"] <= row["value"] <= row["ci_high"] for row in rows)
+
+
+def test_equal_encoders_get_equal_values_and_a_difference_of_zero(results):
+    assert values(results, encoder="mflag") == values(results, encoder="other")
+    same = [d for d in results["differences"] if (d["encoder"], d["minus"]) == ("mflag", "other")]
+    assert [(d["value"], d["ci_low"], d["ci_high"]) for d in same] == [(0, 0, 0)] * 4
+
+
+def test_class_without_drawn_positives_is_left_out_by_name(results):
+    row = next(row for row in results["rows"] if row["metric"] == "macro_auc")
+    assert row["note"].startswith("left out") and "rare" in row["note"]
+    assert not values(results, metric="auc/rare")
+    assert row["value"] == pytest.approx(
+        np.mean(
+            [
+                *values(results, encoder="mflag", fraction=0.5, seed=0, metric="auc/disc"),
+                *values(results, encoder="mflag", fraction=0.5, seed=0, metric="auc/<script>"),
+            ]
+        )
+    )
+
+
+def test_visible_finding_is_found_in_random_features(results):
+    assert values(results, encoder="random", fraction=1.0, metric="auc/disc")[0] > 0.9
+
+
+def test_unmentioned_r2_is_the_mean_over_attributes(results):
+    mean = values(results, metric="unmentioned_r2")
+    assert mean == values(results, metric="unmentioned_r2/rotation")
+    assert len(mean) == 9
+
+
+def test_results_say_where_they_come_from(results):
+    assert results["command"].startswith("python -m mflag.evaluate task=classification")
+    assert {"torch", "scikit-learn", "python"} <= set(results["versions"])
+    assert results["machine"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Research use only. Not a medical device.",
+        "Macro AUC on test",
+        "AUC of each label at 100",
+        "What no report mentions",
+        "RankMe",
+        "Positives / negatives of each label",
+        "left out",
+        "Bootstrap over the 10 test patients",
+        "python -m mflag.evaluate task=classification",
+    ],
+)
+def test_report_contains(page, text):
+    assert text in page
+
+
+def test_report_escapes_label_names_and_report_text(page):
+    assert "<script" not in page
+    assert "Secret report 60 &lt;script&gt;" in page
+
+
+def test_report_fetches_nothing(page):
+    assert not re.search(r'https?:|//[a-z]+\.|@import|url\((?!#)|<link|src="(?!data:)', page)
+
+
+def evaluate_real(tmp_path, encoder, *arguments):
+    prepared = write_prepared(tmp_path / "prepared")
+    code = call_program(
+        [
+            f"data.path={prepared}", f"encoder={encoder}", f"out={tmp_path / 'out'}",
+            "fraction=1.0", "random=false", "imagenet=false", *arguments,
+        ]
+    )  # fmt: skip
+    assert code == 0
+    return (tmp_path / "out" / "report.html").read_text()
+
+
+def test_report_of_real_studies_shows_neither_images_nor_text(tmp_path, encoder):
+    page = evaluate_real(tmp_path, encoder)
+    assert "Secret report" not in page and "<img" not in page
+
+
+def test_real_images_are_shown_on_request_with_a_warning(tmp_path, encoder, capsys):
+    page = evaluate_real(tmp_path, encoder, "report.embed_images=true")
+    assert "Secret report" in page and "<img" in page
+    assert capsys.readouterr().err.startswith("warning: report.html will hold images")
+
+
+def test_imagenet_weights_that_are_not_here_are_a_note(tmp_path, encoder, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    page = evaluate_real(tmp_path, encoder, "imagenet=auto")
+    assert "no ImageNet row" in page
+
+
+def test_overwrite_replaces_results(tmp_path, encoder):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("old")
+    assert evaluate_real(tmp_path, encoder, "overwrite=true") != "old"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "add encoder=FILE"),
+        (["encoder=missing.safetensors"], "is missing"),
+        (["encoder=junk.safetensors"], "is no safetensors file"),
+        (["encoder=ENCODER", "encoders={a:b}"], "both given"),
+        (["encoders={random:ENCODER}"], "is a baseline"),
+        (["encoders=ENCODER"], "NAME:FILE"),
+        (["encoder=ENCODER", "data.path=nowhere"], "is no folder"),
+        (["encoder=ENCODER", "data.path=empty"], "was not made by mflag.prepare"),
+        (["encoder=ENCODER", "data.path=other_format"], "has format 99"),
+        (["encoder=ENCODER", "data.path=cut"], "was cut short"),
+        (["encoder=ENCODER", "data.path=unlabelled"], "its columns are id, patient, split, text"),
+        (["encoder=ENCODER", "data.path=untested"], "split 'test'"),
+        (["encoder=ENCODER", "data.size=5"], "data.size is 5; give 30 or more"),
+        (["encoder=ENCODER", "data.path=good", "fraction=[0.1,1.5]"], "fraction is 1.5"),
+        (["encoder=ENCODER", "data.path=good", "seeds=0"], "seeds is 0; give 1 or more"),
+        (["encoder=ENCODER", "data.path=good", "imagenet=maybe"], "imagenet is 'maybe'"),
+        (["encoder=ENCODER", "data.path=good", "compute.device=tpu"], "compute.device is 'tpu'"),
+        (["encoder=ENCODER", "data.path=good", "out=used"], "add overwrite=true"),
+        (["encoder=ENCODER", "data.path=good", "out=junk.safetensors"], "which is a file"),
+        (["encoder=ENCODER", "data.path=good", "task=palmistry"], "classification"),
+        (["encoder=ENCODER", "data.path=good", "task.name=palmistry"], "choose one of"),
+        (["encoder=ENCODER", "epochs=1"], "epochs"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "_".join(value) or "nothing",
+)
+def test_bad_input_is_one_error_line_and_leaves_nothing(
+    bad_folder, encoder, capsys, arguments, message
+):
+    before = sorted(bad_folder.rglob("*"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(bad_folder)
+        code = call_program([a.replace("ENCODER", str(encoder)) for a in arguments])
+    err = capsys.readouterr().err
+    assert code == 2
+    assert err.startswith("error: ") and message in err and err.count("\n") == 1
+    assert sorted(bad_folder.rglob("*")) == before
+    assert not (encoder.parent / "evaluation").exists()
+
+
+@pytest.fixture(scope="module")
+def bad_folder(tmp_path_factory):
+    """Good and spoilt prepared folders."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "junk.safetensors").write_bytes(b"junk")
+    (folder / "empty").mkdir()
+    (folder / "used").mkdir()
+    (folder / "used" / "results.json").write_text("{}")
+    write_prepared(folder / "good")
+    write_prepared(folder / "untested", splits=["train"] * 4 + ["valid"] * 4)
+    info = json.loads((write_prepared(folder / "other_format") / "prepared.json").read_text())
+    (folder / "other_format" / "prepared.json").write_text(json.dumps(info | {"format": 99}))
+    with open(write_prepared(folder / "cut") / "images.u8", "r+b") as file:
+        file.truncate(1000)
+    unlabelled = write_prepared(folder / "unlabelled")
+    table = pd.read_parquet(unlabelled / "manifest.parquet").drop(columns="label/disc")
+    table.to_parquet(unlabelled / "manifest.parquet")
+    info = json.loads((unlabelled / "prepared.json").read_text())
+    digest = hashlib.sha256((unlabelled / "manifest.parquet").read_bytes()).hexdigest()
+    info["hashes"]["manifest.parquet"] = digest
+    (unlabelled / "prepared.json").write_text(json.dumps(info))
+    return folder
