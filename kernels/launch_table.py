@@ -1,6 +1,6 @@
 """Block sizes and warps per architecture. Fixed: nothing is tuned at run time.
 
-The rows compile without spills (tests/kernels); no row has been timed on a GPU yet.
+The rows compile without spills (tests/kernels); none of them has been timed on a GPU yet.
 """
 
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from typing import NamedTuple
 class OrthogonalityDual(NamedTuple):
     """One row for the two launches of the orthogonality loss.
 
-    ``side``, ``depth``: a block of K, and the columns of one of its products. ``columns``, ``step``:
-    a tile of the gradient, and the rows of one of its products.
+    ``side``, ``depth``: a block of K, and the columns of one of its products.
+    ``columns``, ``step``: a tile of the gradient, and the rows of one of its products.
     """
 
     side: int
@@ -21,13 +21,18 @@ class OrthogonalityDual(NamedTuple):
     gradient_warps: int
 
 
-ORTHOGONALITY_DUAL = {  # compute capability: row
-    80: OrthogonalityDual(64, 32, 4, 32, 16, 8),
-    90: OrthogonalityDual(64, 32, 4, 32, 16, 8),
+# (compute capability, most rows of a batch): row
+ORTHOGONALITY_DUAL = {
+    (80, 128): OrthogonalityDual(64, 16, 8, 32, 16, 8),
+    (80, 256): OrthogonalityDual(64, 16, 8, 16, 16, 8),
+    (90, 128): OrthogonalityDual(64, 16, 8, 32, 16, 8),
+    (90, 256): OrthogonalityDual(64, 16, 8, 16, 8, 8),
 }
 
 
-def row_for(table: dict[int, OrthogonalityDual], capability: int) -> OrthogonalityDual:
-    """Return the row of ``capability`` (major · 10 + minor), or that of the nearest older one."""
-    older = [known for known in table if known <= capability]
-    return table[max(older, default=min(table))]
+def orthogonality_dual_row(capability: int, rows: int) -> OrthogonalityDual:
+    """Return the row of ``capability`` (major · 10 + minor), or of the nearest older one."""
+    known = {architecture for architecture, _ in ORTHOGONALITY_DUAL}
+    older = [architecture for architecture in known if architecture <= capability]
+    architecture = max(older, default=min(known))
+    return ORTHOGONALITY_DUAL[architecture, 128 if rows <= 128 else 256]

@@ -10,16 +10,14 @@ which its last program adds in order. Multiples of x that vanish in the backward
 left out (mflag/ops/orthogonality_reference.py).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
 import triton.language as tl
+from mflag.kernels.launch_table import orthogonality_dual_row
 from torch import Tensor
 
-from mflag.kernels.launch_table import ORTHOGONALITY_DUAL, row_for
-
-MAX_ROWS = 256
 MAX_SLOTS = 32
 VARIANCE_EPS = tl.constexpr(1e-5)
 NONE, SAMPLE, FEATURE, STANDARDIZE = (tl.constexpr(code) for code in range(4))
@@ -193,7 +191,7 @@ def gradient_kernel(
             c = d - TARGET - LAMBDA * d
         left_out = c + inner * alpha
         if NORM == SAMPLE:  # λ = 1: c is −t, and the rows alone decide
-            kept = tl.where(unit_is_projected(squared, EPS), -inner * off_diagonal, inner * unit - TARGET)
+            kept = tl.where(squared < EPS * EPS, inner * unit - TARGET, -inner * off_diagonal)
         else:
             kept = inner * (unit - alpha)
         h = product * inner.to(tl.float32) + x * kept.to(tl.float32)[:, None]
@@ -231,12 +229,6 @@ def gradient_kernel(
         tl.store(counter, 0)
 
 
-@triton.jit
-def unit_is_projected(squared, EPS: tl.constexpr):
-    """Rows shorter than ε are not on the unit sphere: their backward has no projection."""
-    return (squared < EPS * EPS) == 0
-
-
 _COUNTERS: dict[tuple[torch.device, int], Tensor] = {}
 
 
@@ -249,39 +241,27 @@ def _counters_for(device: torch.device, count: int) -> Tensor:
     return _COUNTERS[key][:count]
 
 
-def takes(rows: int, columns: int, dtype: torch.dtype, norm: str, offdiag_weight: float) -> bool:
-    """Whether these kernels do this case.
-
-    ``sample`` with λ ≠ 1 is not one: its projection needs sums over all columns of x²d.
-    """
-    return (
-        rows <= MAX_ROWS
-        and rows < columns
-        and dtype != torch.float64
-        and (norm != "sample" or offdiag_weight == 1)
-    )
-
-
 def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tuple[Tensor, Tensor]:
     """Return the loss and ∂L/∂z (empty unless ``need_grad``).
 
     Args:
-        z: (B, N) float16, bfloat16 or float32 with unit stride along N, a case that ``takes`` names.
+        z: (B, N) float16, bfloat16 or float32 with unit stride along N; B <= 256 and B < N. With
+            ``sample``, λ is 1: otherwise its projection needs sums over all columns.
         parameters: the formula.
         need_grad: whether to work out the gradient.
     """
     B, N = z.shape
     device = z.device
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (8, 0)
-    row = row_for(ORTHOGONALITY_DUAL, capability[0] * 10 + capability[1])
+    row = orthogonality_dual_row(capability[0] * 10 + capability[1], B)
     blocks = triton.cdiv(B, row.side)
     pairs = blocks * (blocks + 1) // 2
-    span = triton.cdiv(triton.cdiv(N, MAX_SLOTS), 2 * row.depth) * 2 * row.depth
+    span = triton.cdiv(triton.cdiv(N, MAX_SLOTS), row.side) * row.side
     slots, tiles = triton.cdiv(N, span), triton.cdiv(N, row.columns)
     rows = max(16, triton.next_power_of_2(B))
 
-    single = {"device": device, "dtype": torch.float32}
-    double = {"device": device, "dtype": torch.float64}
+    single: dict[str, Any] = {"device": device, "dtype": torch.float32}
+    double: dict[str, Any] = {"device": device, "dtype": torch.float64}
     K, diagonal = torch.empty(B, B, **single), torch.empty(B, **double)
     partial = torch.empty(slots * pairs * row.side**2, **single)
     partial_diagonal = torch.empty(slots * B, **double)

@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import sys
+from collections.abc import Sequence
 
 import torch
 from rich.console import Console
@@ -46,7 +47,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def _table(title: str, heads: tuple[str, ...], rows: Sequence[Sequence[str]]) -> Table:
     table = Table(*heads, title=title, title_justify="left", show_edge=False)
     for row in rows:
         table.add_row(*row)
@@ -60,7 +61,7 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _devices() -> list[tuple[str, ...]]:
+def _devices() -> list[tuple[str, str]]:
     cpu = torch.device("cpu")
     bf16 = "fast bf16" if has_fast_bf16(cpu) else "no fast bf16"
     rows = [

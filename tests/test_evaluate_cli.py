@@ -230,7 +230,7 @@ def test_report_of_real_studies_shows_neither_images_nor_text(tmp_path, encoder)
 def test_real_images_are_shown_on_request_with_a_warning(tmp_path, encoder, capsys):
     page = evaluate_real(tmp_path, encoder, "report.embed_images=true")
     assert "Secret report" in page and "<img" in page
-    assert capsys.readouterr().err.startswith("warning: report.html will hold images")
+    assert "warning: report.html will hold images" in capsys.readouterr().err
 
 
 def test_imagenet_weights_that_are_not_here_are_a_note(tmp_path, encoder, monkeypatch):
@@ -243,6 +243,18 @@ def test_overwrite_replaces_results(tmp_path, encoder):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.html").write_text("old")
     assert evaluate_real(tmp_path, encoder, "overwrite=true") != "old"
+
+
+def test_generated_studies_are_made_and_on_overwrite_replaced(tmp_path, encoder):
+    arguments = [
+        "data=phantom", f"encoder={encoder}", f"out={tmp_path / 'out'}", "fraction=1.0",
+        "random=false", "imagenet=false", "task.resamples=20",
+    ]  # fmt: skip
+    assert call_program([*arguments, "data.size=30"]) == 0
+    assert call_program([*arguments, "data.size=36", "overwrite=true"]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert sum(results["data"]["studies"].values()) == 36
+    assert results["data"]["dataset"] == "phantom"
 
 
 @pytest.mark.parametrize(

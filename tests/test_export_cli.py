@@ -18,7 +18,7 @@ def export(tmp_path, monkeypatch, capsys):
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["mflag.export", *arguments])
-        code = 0
+        code: int | str | None = 0
         try:
             cli.run(main, "export", ExportConfig)
         except SystemExit as exit_:

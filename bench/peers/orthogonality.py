@@ -1,4 +1,4 @@
-"""What people run today for the orthogonality loss, and a short eager dual to be measured against."""
+"""The orthogonality loss as people run it today, and a short eager dual to measure against."""
 
 from typing import Any
 

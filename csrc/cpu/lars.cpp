@@ -191,13 +191,9 @@ class Step {
   }
 
   void run() {
-    const auto work = [this](int64_t, int64_t) { run_tasks(); };
     const bool is_tiny = partials_.size() < 4;
     const int64_t threads = is_tiny ? 1 : torch::stable::get_num_threads();
-    if (threads == 1)
-      run_tasks();
-    else
-      torch::stable::parallel_for(0, threads, 1, work);
+    torch::stable::parallel_for(0, threads, 1, [this](int64_t, int64_t) { run_tasks(); });
   }
 
  private:
@@ -351,10 +347,9 @@ bool pairs_with(const Tensor& x, const Tensor& w) {
 }
 
 bool fits(const Tensors& params, const Tensors& grads, const Tensors& buffers) {
+  using torch::headeronly::ScalarType;
   const auto dtype = params[0].scalar_type();
-  if (dtype != torch::headeronly::ScalarType::Float &&
-      dtype != torch::headeronly::ScalarType::Double)
-    return false;
+  if (dtype != ScalarType::Float && dtype != ScalarType::Double) return false;
   for (size_t i = 0; i < params.size(); ++i) {
     const auto& w = params[i];
     if (w.scalar_type() != dtype || !is_dense(w) || !pairs_with(grads[i], w)) return false;

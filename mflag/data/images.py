@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
 from mflag.data.manifest import IMAGE_SIZE
 
@@ -57,7 +58,7 @@ def square_image(grey: np.ndarray) -> np.ndarray:
     resized = stretched.resize((width, height), Image.Resampling.BILINEAR)
     square = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
     top, left = (IMAGE_SIZE - height) // 2, (IMAGE_SIZE - width) // 2
-    square[top : top + height, left : left + width] = resized
+    square[top : top + height, left : left + width] = np.asarray(resized)
     return square
 
 
@@ -88,7 +89,7 @@ def read_grey(path: Path | str) -> np.ndarray:
         raise Rejected("truncated or damaged") from error
 
 
-def _decode(image: Image.Image) -> np.ndarray:
+def _decode(image: ImageFile) -> np.ndarray:
     if image.width * image.height > MAX_PIXELS:
         raise Rejected(f"more than {MAX_PIXELS} pixels")
     raw = image.tile[0].args if image.format == "PNG" else None
@@ -96,12 +97,11 @@ def _decode(image: Image.Image) -> np.ndarray:
         return _colour16(image, raw)
     if image.mode == "I;16":
         return np.array(image, np.uint16)
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGB")
-    return np.array(image.convert("L"))
+    colours = image.convert("RGB") if image.mode in ("P", "PA") else image
+    return np.array(colours.convert("L"))
 
 
-def _colour16(image: Image.Image, raw: str) -> np.ndarray:
+def _colour16(image: ImageFile, raw: str) -> np.ndarray:
     """Decode a 16-bit PNG with colour or alpha, which Pillow alone would cut to 8 bits.
 
     A second pass takes the lower bytes: "16L" reads what "16B" skips.

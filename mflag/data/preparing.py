@@ -14,7 +14,7 @@ from mflag.data.datasets.source import Rejection
 from mflag.data.manifest import FORMAT, Prepared, open_prepared
 from mflag.data.partial_images import CHUNK, PartialImages, Result, write_chunk
 from mflag.data.prepared_files import existing_files, read_options, write_prepared
-from mflag.data.progress_bar import progress
+from mflag.runtime.progress import progress
 from mflag.errors import InputError
 
 _REASONS_SHOWN = 3

@@ -60,10 +60,11 @@ def check_splits(patients: pd.Series, splits: pd.Series, where: str) -> None:
     if not (splits == "train").any():
         counts = splits.value_counts().to_dict()
         raise InputError(f"{where} has no study in split 'train' (found: {counts}); mark some")
-    by_patient = splits.groupby(patients).agg(lambda values: tuple(sorted(set(values))))
-    leaking = by_patient[by_patient.str.len() > 1]
-    if len(leaking):
+    count = splits.groupby(patients).nunique()
+    leaking = count[count > 1].index.tolist()
+    if leaking:
+        found = " and ".join(sorted(splits[patients == leaking[0]].unique()))
         raise InputError(
-            f"patient {leaking.index[0]!r} is in splits {' and '.join(leaking.iloc[0])} of {where} "
+            f"patient {leaking[0]!r} is in splits {found} of {where} "
             f"({len(leaking)} such patients); keep each patient in one split"
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mflag.config.text import TextConfig
-from mflag.data.progress_bar import progress
+from mflag.runtime.progress import progress
 from mflag.data.text_lsa import REVISION, embed_with_lsa
 from mflag.errors import InputError
 from mflag.models.text_encoder import (

@@ -20,7 +20,7 @@ from mflag.downstream.probe import (
     standardise,
 )
 from mflag.downstream.request import Request
-from mflag.downstream.results import FORMAT, Scores, provenance
+from mflag.downstream.results import FORMAT, Scores, merge_notes, provenance
 from mflag.downstream.scores import class_aucs, is_two_sided, r_squared
 
 PROTOCOL = "linear"
@@ -58,12 +58,14 @@ def run(config: EvaluateConfig, request: Request, prepared: Prepared) -> dict[st
         {(fraction, seed): draw_rows(train, fraction, seed) for fraction, seed in pairs},
         patient_weights(prepared.manifest["patient"].to_numpy()[test], config.task.resamples),
     )
-    scores, notes, geometry = Scores(), list(request.notes), {}
+    scores, geometry = Scores(), {}
+    notes: list[tuple[str, float, int]] = []
     for encoder in request.encoders:
         features = _features(config, request, study, encoder)
         geometry[encoder.name] = latent_geometry(features[test])
         for fraction, seed in pairs:
-            notes += _probe_draw(config, study, encoder, features, (fraction, seed), scores)
+            remarks = _probe_draw(config, study, encoder, features, (fraction, seed), scores)
+            notes += [(remark, fraction, seed) for remark in remarks]
     files = [e.name for e in request.encoders if e.origin.startswith("file ")]
     return {
         "format": FORMAT,
@@ -79,7 +81,7 @@ def run(config: EvaluateConfig, request: Request, prepared: Prepared) -> dict[st
             "inverse_penalties": config.task.inverse_penalties,
             "resamples": config.task.resamples,
         },
-        "notes": list(dict.fromkeys(notes)),
+        "notes": request.notes + merge_notes(notes),
     } | provenance("mflag.evaluate")
 
 
@@ -147,15 +149,14 @@ def _probe_labels(
     if untested:
         reasons.append(f"no positive or no negative on test: {', '.join(untested)}")
     note = f"left out, {'; '.join(reasons)}" if reasons else ""
-    where = f"fraction {fields['fraction']:g}, seed {fields['seed']}"
-    notes = [f"{where}: {note}"] if note else []
+    notes = [note] if note else []
     if probe.unconverged:
         notes.append(
-            f"{fields['encoder']}, {where}: {probe.unconverged} logistic regressions stopped before"
-            " they converged"
+            f"{fields['encoder']}: {probe.unconverged} logistic regressions stopped before they "
+            "converged"
         )
     if not used.any():
-        return [*notes, f"{where}: no macro AUC, because no class is left"]
+        return [*notes, "no macro AUC, because no class is left"]
     indices = np.flatnonzero(used)
     resampled = np.stack(
         [auc_resamples(predicted[:, k], truth[:, k], study.weights) for k in indices]
@@ -182,7 +183,6 @@ def _probe_attributes(
             left_out.append(name)
             continue
         found[name] = (value, r2_resamples(predicted[:, k], truth[:, k], study.weights))
-    where = f"fraction {fields['fraction']:g}, seed {fields['seed']}"
     note = f"left out, too few or constant values: {', '.join(left_out)}" if left_out else ""
     if found:
         values, samples = zip(*found.values(), strict=True)
@@ -191,7 +191,7 @@ def _probe_attributes(
         scores.add(mean_samples, metric="unmentioned_r2", value=mean, note=note, **fields)
     for name, (value, resampled) in found.items():
         scores.add(resampled, metric=f"unmentioned_r2/{name}", value=value, **fields)
-    return [f"{where}: attributes {note}"] if note else []
+    return [f"attributes {note}"] if note else []
 
 
 def _describe(encoder: NamedEncoder) -> dict[str, Any]:

@@ -225,7 +225,8 @@ def _data(results: Results) -> Section:
     for label, counts in data["labels"].items():
         cells = [
             join(
-                f"{counts[s]['positive']:,} / {counts[s]['negative']:,}",
+                f"{counts[s]['positive']:,}\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}"
+                f"{counts[s]['negative']:,}",
                 tag("small", f"{counts[s]['unknown']:,} unknown") if counts[s]["unknown"] else "",
             )
             for s in splits
@@ -362,7 +363,7 @@ def _has(results: Results, metric: str) -> bool:
 
 def _middle(results: Results, metric: str) -> float:
     fractions = sorted({r["fraction"] for r in results["summary"] if r["metric"] == metric})
-    return fractions[len(fractions) // 2]
+    return fractions[(len(fractions) - 1) // 2]
 
 
 def _names(results: Results) -> list[str]:

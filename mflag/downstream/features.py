@@ -1,7 +1,5 @@
 """Frozen features of images: global average pool, eval mode, float32, no projector."""
 
-import contextlib
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +7,7 @@ from torch import Tensor
 from mflag.data.resize import resize_batch
 from mflag.downstream.encoders import NamedEncoder
 from mflag.errors import InputError
-from mflag.runtime.progress import RunProgress
+from mflag.runtime.progress import progress
 
 
 def embed(
@@ -35,15 +33,15 @@ def embed(
     parts = []
     # Convolutions on CUDA use TF32 unless told otherwise; the protocol says float32.
     fp32 = torch.backends.cudnn.flags(allow_tf32=False)
-    progress = RunProgress(f"features of {encoder.name}", len(rows), "images")
-    with torch.inference_mode(), fp32, contextlib.closing(progress):
+    bar = progress(f"features of {encoder.name}", "images", len(rows))
+    with torch.inference_mode(), fp32, bar as advance:
         for start in range(0, len(rows), batch):
             chosen = rows[start : start + batch]
             pixels = torch.from_numpy(images[chosen]).to(device).unsqueeze(1)
             grey = resize_batch(pixels, encoder.image_size)
             inputs = ((grey - mean) / std).contiguous(memory_format=torch.channels_last)
             parts.append(module(inputs).float().cpu().numpy())
-            progress.advance(len(chosen))
+            advance(len(chosen))
     features = np.concatenate(parts)
     if not np.isfinite(features).all():
         raise InputError(f"encoder {encoder.name!r} gives NaN or infinite features; train it again")

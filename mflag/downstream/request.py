@@ -9,8 +9,9 @@ import torch
 
 from mflag.config.compute import ComputeConfig
 from mflag.config.evaluate import EvaluateConfig
+from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX, Prepared, open_prepared
-from mflag.data.preparing import prepare_phantom
+from mflag.data.preparing import prepare, prepare_phantom
 from mflag.downstream.draws import check_fractions
 from mflag.downstream.encoders import (
     NamedEncoder,
@@ -67,8 +68,8 @@ def with_baselines(config: EvaluateConfig, request: Request) -> Request:
     encoders, notes = list(request.encoders), list(request.notes)
     if config.random:
         encoders.append(random_encoder(encoders[0]))
-    if config.imagenet != "false":
-        baseline = imagenet_encoder(encoders[0], config.imagenet)
+    if config.imagenet.lower() != "false":
+        baseline = imagenet_encoder(encoders[0], config.imagenet.lower())
         if isinstance(baseline, str):
             notes.append(baseline)
         else:
@@ -84,7 +85,7 @@ def open_data(config: EvaluateConfig, out: Path) -> Prepared:
     """
     if config.data.path is None:
         folder = out / "data"
-        prepare_phantom(folder, config.data.size, config.data.seed)
+        _generate(folder, config)
     else:
         folder = Path(config.data.path)
     prepared = open_prepared(folder)
@@ -125,6 +126,17 @@ def check_out(out: Path, files: tuple[str, ...], overwrite: bool) -> None:
         raise InputError(f"out is {str(out)!r} but {folder} cannot be written; give another out=")
 
 
+def _generate(folder: Path, config: EvaluateConfig) -> None:
+    """Prepare generated studies; what is there already is used, or replaced with overwrite=true."""
+    try:
+        prepare_phantom(folder, config.data.size, config.data.seed)
+    except InputError:
+        if not config.overwrite:
+            raise
+        dataset = DatasetConfig(name="phantom", size=config.data.size, seed=config.data.seed)
+        prepare(PrepareConfig(dataset=dataset, out=str(folder), overwrite=True))
+
+
 def _encoder_files(config: EvaluateConfig) -> dict[str, str]:
     if config.encoders is None:
         return {"encoder": config.encoder} if config.encoder else {}
@@ -154,5 +166,5 @@ def _check_numbers(config: EvaluateConfig) -> None:
     penalties = config.task.inverse_penalties
     if not penalties or min(penalties) <= 0:
         raise InputError(f"task.inverse_penalties is {penalties}; give numbers above 0")
-    if config.imagenet not in ("auto", "true", "false"):
+    if config.imagenet.lower() not in ("auto", "true", "false"):
         raise InputError(f"imagenet is {config.imagenet!r}; give auto, true or false")

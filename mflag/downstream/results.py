@@ -1,6 +1,7 @@
 """``results.json``: rows, their summary over label draws, and where they come from."""
 
 import platform
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -126,10 +127,27 @@ class Scores:
 def provenance(program: str) -> dict[str, Any]:
     """Command line, versions and processor; no host name, no time."""
     return {
-        "command": " ".join([f"python -m {program}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", program, *sys.argv[1:]]),
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
         "machine": processor(),
     }
+
+
+def merge_notes(notes: list[tuple[str, float, int]]) -> list[str]:
+    """Return each remark once, after the draws that it holds for.
+
+    Args:
+        notes: (text, fraction, seed) of a draw.
+    """
+    draws: dict[tuple[str, float], set[int]] = {}
+    for text, fraction, seed in notes:
+        draws.setdefault((text, fraction), set()).add(seed)
+    merged = []
+    for (text, fraction), seeds in draws.items():
+        which = "seed" if len(seeds) == 1 else "seeds"
+        numbers = ", ".join(map(str, sorted(seeds)))
+        merged.append(f"fraction {fraction:g}, {which} {numbers}: {text}")
+    return merged
 
 
 def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -20,6 +20,7 @@ class AlignmentLoss(nn.Module):
     """
 
     def __init__(self, factor: float = 1.0, backend: str | None = None) -> None:
+        """Check and keep the arguments."""
         super().__init__()
         if not math.isfinite(factor):
             raise InputError(f"factor is {factor!r}; give a finite number")

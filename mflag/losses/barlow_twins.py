@@ -12,7 +12,7 @@ from mflag.ops.orthogonality_reference import standardize, widen
 
 
 class BarlowTwinsLoss(nn.Module):
-    """Σ_i (C_ii − 1)² + λ Σ_{i≠j} C_ij² of the cross-correlation of two views (Zbontar et al., 2021).
+    """Σ_i (C_ii − 1)² + λ Σ_{i≠j} C_ij², C the cross-correlation of two views (Zbontar, 2021).
 
     Without ``gather_distributed`` no N × N matrix is formed when B < N.
 
@@ -26,6 +26,7 @@ class BarlowTwinsLoss(nn.Module):
     """
 
     def __init__(self, lambda_param: float = 5e-3, gather_distributed: bool = False) -> None:
+        """Check and keep the arguments."""
         super().__init__()
         if gather_distributed and not dist.is_available():
             raise InputError("gather_distributed is True; this torch has no torch.distributed")

@@ -10,11 +10,12 @@ from mflag.errors import InputError
 
 
 class GradientShare(nn.Module):
-    """reference + w · balanced, with w such that ‖w ∂balanced/∂latent‖ ≈ share · ‖∂reference/∂latent‖.
+    """reference + w · balanced, with w such that ‖w g_balanced‖ ≈ share · ‖g_reference‖.
 
-    Every ``every`` calls: w ← smoothing · w + (1 − smoothing) · share · ‖g_reference‖ / ‖g_balanced‖,
-    at the first measurement without smoothing. A zero or non-finite norm keeps w. Until the first
-    measurement w is 0: the balanced loss joins when its balance is known. Nothing leaves the device.
+    g are the gradients with respect to one latent. Every ``every`` calls,
+    w ← smoothing · w + (1 − smoothing) · share · ‖g_reference‖ / ‖g_balanced‖; at the first
+    measurement without smoothing. A zero or non-finite norm keeps w. Until the first measurement w
+    is 0: the balanced loss joins when its balance is known. Nothing leaves the device.
 
     Attributes:
         weight: () float32, w.
@@ -34,6 +35,7 @@ class GradientShare(nn.Module):
     measured_share: Tensor
 
     def __init__(self, share: float = 0.1, smoothing: float = 0.9, every: int = 10) -> None:
+        """Check and keep the arguments."""
         super().__init__()
         if not 0 < share < math.inf:
             raise InputError(f"share is {share!r}; give a number above 0")

@@ -38,6 +38,7 @@ class MFLAGLoss(nn.Module):
         orthogonality_weight: float = 1.0,
         alignment_weight: float = 1.0,
     ) -> None:
+        """Check and keep the arguments."""
         super().__init__()
         for name, weight in (
             ("orthogonality_weight", orthogonality_weight),

@@ -47,6 +47,7 @@ class OrthogonalityLoss(nn.Module):
         backend: str | None = None,
         gradient_reduction: str = "mean",
     ) -> None:
+        """Check and keep the arguments."""
         super().__init__()
         number = None if scale == "batch" else scale
         check_formula(norm, number, target, offdiag_weight, factor, eps, precision)

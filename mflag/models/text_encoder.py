@@ -40,13 +40,13 @@ class TextEncoder:
     """A frozen language model.
 
     Attributes:
-        model: in eval mode, without gradients.
+        model: a module in eval mode, without gradients.
         tokenizer: its tokenizer.
         pooling: ``mean`` over the tokens, or ``cls``, the first.
         max_length: tokens kept of a text.
     """
 
-    model: nn.Module
+    model: Any  # transformers brings no types
     tokenizer: Any
     pooling: str
     max_length: int

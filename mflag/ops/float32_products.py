@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -14,7 +15,7 @@ def float32_products(device: str, precision: str = "highest") -> Iterator[None]:
         device: the device type of the tensors.
         precision: ``highest`` or ``tf32``; there is no TF32 on a CPU.
     """
-    matmul = torch.backends.cuda.matmul if device == "cuda" else torch.backends.mkldnn.matmul
+    matmul: Any = (torch.backends.cuda if device == "cuda" else torch.backends.mkldnn).matmul  # type: ignore[attr-defined]
     before = matmul.fp32_precision
     wanted = "tf32" if precision == "tf32" and device == "cuda" else "ieee"
     if before == wanted:

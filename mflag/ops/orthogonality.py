@@ -1,7 +1,10 @@
 """Orthogonality loss: schema, checks, choice of backend, autograd."""
 
+import functools
 import math
+import os
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -126,14 +129,38 @@ def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tup
     return loss, gradient.to(z.dtype)
 
 
-_BACKENDS: dict[str, Implementation] = {"cpu": _native, "reference": _reference}
+def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
+    from mflag.kernels.orthogonality_dual import CODES, Parameters, orthogonality_dual
+
+    parameters = Parameters(CODES[formula.norm], formula.scale or 0.0, *formula[2:])
+    return orthogonality_dual(z.detach().contiguous(), parameters, need_grad)
 
 
-def _able(z: Tensor) -> dict[str, Implementation]:
-    """The backends that take such a tensor."""
-    if z.device.type == "cpu":
-        return _BACKENDS
-    return {name: run for name, run in _BACKENDS.items() if name != "cpu"}
+_BACKENDS: dict[str, Implementation] = {
+    "triton": _triton,
+    "cpu": _native,
+    "reference": _reference,
+}
+
+
+def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
+    """The backends that take this case, if they run here at all."""
+    refused = set() if z.device.type == "cpu" else {"cpu"}
+    if not _triton_takes(z, formula):
+        refused.add("triton")
+    return tuple(name for name in _BACKENDS if name not in refused)
+
+
+@functools.cache  # asking what runs here costs 150 us, 5 times the rest of the call's Python
+def _chosen(forced: str | None, device: str, able: tuple[str, ...]) -> str:
+    return choose_backend(forced, device, {name: _BACKENDS[name] for name in able})
+
+
+def _triton_takes(z: Tensor, formula: Formula) -> bool:
+    """Float32 or 16 bit, B <= 256 and B < N; ``sample`` with λ ≠ 1 needs sums over all columns."""
+    rows, columns = z.shape
+    has_row_sums = formula.norm == "sample" and formula.offdiag_weight != 1
+    return rows <= 256 and rows < columns and z.dtype != torch.float64 and not has_row_sums
 
 
 @torch.library.impl(_LIBRARY, "orthogonality", "CompositeExplicitAutograd")
@@ -152,8 +179,8 @@ def _orthogonality(
     check_formula(norm, scale, target, offdiag_weight, factor, eps, precision)
     check_latents(z)
     formula = Formula(norm, scale, target, offdiag_weight, factor, eps)
-    able = _able(z)
-    run = able[choose_backend(backend, z.device.type, able)]
+    forced = backend or os.environ.get("MFLAG_BACKEND") or None
+    run = _BACKENDS[_chosen(forced, z.device.type, _able(z, formula))]
     with torch.autocast(z.device.type, enabled=False), float32_products(z.device.type, precision):
         return run(z, formula, need_grad, precision)
 
@@ -166,7 +193,7 @@ def _fake(z: Tensor, *arguments: object) -> tuple[Tensor, Tensor]:
     return widen(z).new_empty(()), gradient
 
 
-def _differentiable(z: Tensor, *arguments: object) -> Tensor:
+def _differentiable(z: Tensor, *arguments: Any) -> Tensor:
     return orthogonality_formula(z, Formula(*arguments[:6]))
 
 

@@ -111,7 +111,7 @@ def _dual(
     squares = (K.double().square().sum() + diagonal.square().sum()) / s**2
     if λ == 1:  # the d_i drop out: no sums over columns, and no cancellation
         loss = squares - 2 * t * diagonal.sum() / s + x.shape[1] * t**2
-        d, c = None, -t
+        d, c = None, diagonal.new_full((), -t)
     else:
         d = _sum_of_squares(x, 0) / s
         loss = (d - t).square().sum() + λ * (squares - d.square().sum())
@@ -134,7 +134,7 @@ def _dual(
 def _primal(
     normalised: Normalised, formula: Formula, need_grad: bool
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return the loss, x·W and the multiple of x that W leaves out; W_ii = d_i − t, W_ij = λC_ij."""
+    """Return the loss, x·W with W_ii = d_i − t, W_ij = λC_ij, and the multiple of x left out."""
     x = normalised.x
     s = formula.scale or x.shape[0]
     C = x.T @ x / s

@@ -1,4 +1,4 @@
-"""Autograd of the ops that return ``(loss, *gradients)``: the backward only scales what is saved."""
+"""Autograd of the ops that return ``(loss, *gradients)``: the backward scales what is saved."""
 
 from collections.abc import Callable
 from typing import Any
@@ -43,7 +43,8 @@ def register_saved_gradient(
             vectors = [gradient_gradients[i] for i in given]
             products = _hessian_vector(formula, inputs, ctx.rest, wanted, given, vectors)
             for i, product in zip(wanted, products, strict=True):
-                result[i] = product if result[i] is None else result[i] + product
+                first = result[i]
+                result[i] = product if first is None else first + product
         return (*result, *[None] * len(ctx.rest))
 
     torch.library.register_autograd(name, backward, setup_context=setup_context, lib=library)

@@ -105,6 +105,7 @@ th:first-child{text-align:left;padding-left:.4rem}
 thead th{background:var(--soft);border-bottom:2px solid var(--line);vertical-align:bottom}
 tbody th{font-weight:600}
 small{display:block;color:var(--quiet);font-size:.8rem;font-weight:400;line-height:1.35}
+.name{white-space:nowrap}
 .key{display:inline-block;width:.7rem;height:.7rem;border-radius:50%;margin-right:.45rem}
 figure{margin:1rem 0}
 figure.plot{max-width:32rem}
@@ -113,7 +114,7 @@ figure.plot{max-width:32rem}
 .pair>figure,.pair>div:not(.scroll){flex:1 1 20rem;min-width:0;max-width:32rem}
 .pair caption{max-width:min(27rem,100vw - 2.5rem)}
 figure.plot svg{width:100%;height:auto;display:block}
-.gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem}
+.gallery{display:grid;grid-template-columns:repeat(auto-fit,minmax(9.5rem,1fr));gap:1rem}
 .gallery figure{margin:0}
 .gallery img{width:100%;height:auto;border-radius:.4rem;display:block;background:#000}
 .gallery figcaption{margin-top:.4rem;overflow-wrap:anywhere}
@@ -125,7 +126,7 @@ dt{font-weight:600;margin-top:.6rem}dd{margin:0}
 footer{padding-bottom:2rem;margin-top:1rem}
 @media(max-width:34rem){body{font-size:15px}h1{font-size:1.4rem}
 th,td{padding:.35rem;white-space:normal}table{font-size:.875rem}
-small{font-size:.74rem}.key{margin-right:.3rem}
+small{font-size:.7rem}.key{margin-right:.3rem}
 header,main,footer{padding-left:1rem;padding-right:1rem}}
 @media print{nav{display:none}section{break-inside:avoid}}
 """

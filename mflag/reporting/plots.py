@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mflag.reporting.markup import Markup, join, tag
+from mflag.reporting.markup import Markup, tag
 
 # What matplotlib draws with, and the page's variable that replaces it.
 INK, LINE = "#1c2126", "#d9dee3"
@@ -88,7 +88,8 @@ def colour_of(name: str, names: Sequence[str]) -> str:
 def key_of(name: str, names: Sequence[str]) -> Markup:
     """Return a dot in the series' colour, and its name."""
     style = f"background:{_VARIABLES[colour_of(name, names)]}"
-    return join(tag("span", class_="key", style=style, aria_hidden="true"), name)
+    dot = tag("span", class_="key", style=style, aria_hidden="true")
+    return tag("span", dot, name, class_="name")
 
 
 def estimates_plot(
@@ -132,7 +133,7 @@ def estimates_plot(
         axes.minorticks_off()
         axes.set_xlabel(labels["x"])
         axes.set_ylabel(labels["y"])
-        _legend(axes, len(names))
+        _legend(figure, len(names))
         return _drawn(figure, name, title)
 
 
@@ -170,7 +171,7 @@ def dots_plot(
         for border in range(1, len(groups)):
             axes.axhline(border - 0.5, color=LINE, linewidth=0.6)
         axes.set_xlabel(label)
-        _legend(axes, len(names))
+        _legend(figure, len(names))
         return _drawn(figure, name, title)
 
 
@@ -197,7 +198,7 @@ def lines_plot(
         axes.set_yscale("log")
         axes.set_xlabel(labels["x"])
         axes.set_ylabel(labels["y"])
-        _legend(axes, len(names))
+        _legend(figure, len(names))
         return _drawn(figure, name, title)
 
 
@@ -206,8 +207,8 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _legend(axes: Axes, count: int) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=min(count, 4), borderaxespad=0.2)
+def _legend(figure: Figure, count: int) -> None:
+    figure.legend(loc="outside upper left", ncols=min(count, 4))
 
 
 def _drawn(figure: Figure, name: str, title: str) -> Plot:

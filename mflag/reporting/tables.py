@@ -45,7 +45,8 @@ def span(low: float | None, high: float | None, sign: bool = False) -> str:
     """Return an interval; with ``to`` where an end has a sign."""
     if low is None or high is None:
         return MISSING
-    between = " to " if sign or low < 0 or high < 0 else "\N{EN DASH}"
+    # The joiner keeps a narrow column from breaking after the dash.
+    between = " to " if sign or low < 0 or high < 0 else "\N{EN DASH}\N{WORD JOINER}"
     return f"{number(low, sign=sign)}{between}{number(high, sign=sign)}"
 
 

@@ -1,67 +1,101 @@
-"""What people watch during a long run: a bar on a terminal, a line now and then elsewhere."""
+"""How far long work is: a bar on a terminal, a line now and then elsewhere."""
 
+import contextlib
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    SpinnerColumn,
+    ProgressColumn,
+    Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-LINE_EVERY_S = 10.0
+LINE_EVERY_S = 15.0
 
 
-class RunProgress:
-    """Progress of a loop of known length, with whatever figures the loop reports."""
+class Advance(Protocol):
+    """Says that more units are done; figures stay shown until the next ones."""
 
-    def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
-        """Start at ``done`` of ``total`` ``unit``s."""
-        self._title, self._total, self._unit = title, total, unit
-        self._done = self._first = done
-        self._begin = self._last_line = time.monotonic()
-        self._bar: Progress | None = None
-        if sys.stderr.isatty():
-            columns = (
-                SpinnerColumn(), TextColumn("{task.description}"), BarColumn(),
-                MofNCompleteColumn(), TextColumn(unit),
-                TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
-            )  # fmt: skip
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._task = self._bar.add_task(title, total=total, completed=done, figures="")
-            self._bar.start()
+    def __call__(self, count: int, figures: Mapping[str, str] | None = None) -> None:
+        """Take ``count`` more units, and figures by name."""
 
-    def advance(self, steps: int = 1, figures: Mapping[str, str] | None = None) -> None:
-        """Say that ``steps`` more are done; ``figures`` stay shown until the next ones."""
-        self._done += steps
-        text = "  ".join(f"{name} {value}" for name, value in (figures or {}).items())
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self._done)
+
+class _Speed(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.3g} {self.unit}/s" if task.speed else "")
+
+
+@contextlib.contextmanager
+def progress(name: str, unit: str, total: int, done: int = 0) -> Iterator[Advance]:
+    """Yield a function that is told how many units were finished since its last call.
+
+    Args:
+        name: of the work.
+        unit: what is counted, in plural.
+        total: units in all.
+        done: units that an earlier run finished.
+    """
+    if done:
+        print(f"{name}: going on after {done:,} of {total:,} {unit}", file=sys.stderr)
+    show = _bar if sys.stderr.isatty() else _lines
+    with show(name, unit, total, done) as advance:
+        yield advance
+
+
+@contextlib.contextmanager
+def _bar(name: str, unit: str, total: int, done: int) -> Iterator[Advance]:
+    columns = (
+        TextColumn(name), BarColumn(), MofNCompleteColumn(), _Speed(unit),
+        TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(name, total=total, completed=done, figures="")
+
+        def advance(count: int, figures: Mapping[str, str] | None = None) -> None:
+            bar.update(task, advance=count)
             if figures:
-                self._bar.update(self._task, figures=text)
-        elif figures and self._is_time_for_a_line():
-            rate = (self._done - self._first) / max(time.monotonic() - self._begin, 1e-9)
-            left = (self._total - self._done) / max(rate, 1e-9)
-            line = (
-                f"{self._title} {self._done}/{self._total} {self._unit}  ETA {left:.0f} s  {text}"
-            )
-            print(line, file=sys.stderr, flush=True)
+                bar.update(task, figures=_line(figures))
 
-    def close(self) -> None:
-        """Take the bar down."""
-        if self._bar is not None:
-            self._bar.stop()
+        yield advance
 
-    def _is_time_for_a_line(self) -> bool:
+
+@contextlib.contextmanager
+def _lines(name: str, unit: str, total: int, done: int) -> Iterator[Advance]:
+    start = last = time.monotonic()
+    finished = 0
+    shown: Mapping[str, str] = {}
+
+    def advance(count: int, figures: Mapping[str, str] | None = None) -> None:
+        nonlocal finished, last, shown
+        finished += count
+        shown = figures or shown
         now = time.monotonic()
-        if now - self._last_line < LINE_EVERY_S and self._done < self._total:
-            return False
-        self._last_line = now
-        return True
+        if now - last < LINE_EVERY_S:
+            return
+        last = now
+        rate = finished / (now - start)
+        left_s = (total - done - finished) / rate
+        print(
+            f"{name}: {done + finished:,} of {total:,} {unit}, {rate:,.3g} {unit}/s, "
+            f"{left_s:,.0f} s left  {_line(shown)}".rstrip(),
+            file=sys.stderr,
+            flush=True,
+        )
+
+    yield advance
+
+
+def _line(figures: Mapping[str, str]) -> str:
+    return "  ".join(f"{name} {value}" for name, value in figures.items())

@@ -19,7 +19,7 @@ from mflag.errors import InputError, NonFiniteError
 from mflag.models.encoder_file import save_encoder, save_tensors
 from mflag.optim.schedule import set_learning_rate
 from mflag.runtime.checkpoint import save_checkpoint
-from mflag.runtime.progress import RunProgress
+from mflag.runtime.progress import Advance, progress
 from mflag.runtime.signals import StopRequest
 from mflag.training.model import StepLosses
 from mflag.training.model_card import write_model_card
@@ -56,7 +56,6 @@ def train(config: TrainConfig) -> bool:
         _check_data(run, state)
         run.load_state(state["state"])
         done = state["step"]
-        print(f"resuming after step {done} of {run.total_steps}", file=sys.stderr)
     prepare_folder(config, starts=state is None)
     for line in config.assumed:
         print(f"assumed: {line}", file=sys.stderr)
@@ -84,24 +83,26 @@ class TrainingLoop:
 
     def run(self) -> bool:
         """Train to the end, or to a signal; returns whether the end was reached."""
-        reader = BatchReader(self._run.prepared, self._run.stream, self._config.train.image_size)
-        feed = open_feed(self._config.feed, reader, range(self._done, self._run.total_steps))
-        progress = RunProgress("train", self._run.total_steps, "steps", self._done)
+        run, total = self._run, self._run.total_steps
+        reader = BatchReader(run.prepared, run.stream, self._config.train.image_size)
+        feed = open_feed(self._config.feed, reader, range(self._done, total))
         try:
-            with StopRequest() as request:
-                self._steps(feed, progress, request)
-                if self._done < self._run.total_steps:
-                    self._stop(request)
-                    return False
-                self._save_checkpoint()
-                self._finish()
-                return True
+            with (
+                StopRequest() as request,
+                progress("train", "steps", total, self._done) as advance,
+            ):
+                self._steps(feed, advance, request)
+            if self._done < total:
+                self._stop(request)
+                return False
+            self._save_checkpoint()
+            self._finish()
+            return True
         finally:
             feed.close()
-            progress.close()
             self._log.close()
 
-    def _steps(self, feed: Feed, progress: RunProgress, request: StopRequest) -> None:
+    def _steps(self, feed: Feed, advance: Advance, request: StopRequest) -> None:
         batches = iter(feed)
         while self._done < self._run.total_steps and request.received is None:
             before = time.perf_counter()
@@ -117,7 +118,7 @@ class TrainingLoop:
             self._latents.append(self._step.latents)
             self._done += 1
             figures = self._report(losses, epoch) if self._is_logging_point() else None
-            progress.advance(1, figures)
+            advance(1, figures)
             if self._done % self._config.checkpoint.every == 0:
                 self._save_checkpoint()
 

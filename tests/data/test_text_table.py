@@ -11,6 +11,8 @@ from mflag.config.text import TextConfig
 from mflag.data.preparing import prepare
 from mflag.data.text_table import build_text_table, load_text_table, save_text_table
 from mflag.errors import InputError
+from mflag.runtime.atomic_write import file_sha256
+from tests.models.tiny_bert import write_bert
 
 SITES = ("left", "right", "upper", "lower")
 FINDINGS = ("effusion", "nodule", "consolidation", "pneumothorax", "clear lungs")
@@ -159,6 +161,23 @@ def test_a_single_report_cannot_be_fitted(csv_dataset):
     prepared = prepare(csv_dataset(4, text=["The same."] * 4))
     with pytest.raises(InputError, match="1 distinct reports; text=lsa needs 2 or more"):
         build_text_table(prepared, TextConfig())
+
+
+def test_a_folder_gives_a_table_named_after_it(prepared, tmp_path, capsys):
+    folder = write_bert(tmp_path / "tiny")
+    table = build_text_table(prepared, TextConfig(path=str(folder), max_length=6, pooling="cls"))
+    expected = {"model": "tiny", "pooling": "cls", "max_length": "6", "dim": "32"}
+    assert expected.items() <= table.metadata.items()
+    assert table.metadata["revision"] == file_sha256(folder / "model.safetensors")
+    assert "100.0% truncated" in capsys.readouterr().out
+
+
+def test_other_weights_in_the_same_folder_get_a_table_of_their_own(prepared, tmp_path):
+    folder = write_bert(tmp_path / "tiny")
+    config = TextConfig(path=str(folder), max_length=32)
+    first = build_text_table(prepared, config)
+    write_bert(folder, seed=1)
+    assert not torch.equal(build_text_table(prepared, config).embeddings, first.embeddings)
 
 
 def test_minilm_places_paraphrases_together(csv_dataset):

@@ -11,18 +11,25 @@ import tempfile
 from pathlib import Path
 
 import triton
+from mflag.kernels.launch_table import orthogonality_dual_row
+from mflag.kernels.orthogonality_dual import CODES, gradient_kernel, gram_kernel
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from mflag.kernels.launch_table import ORTHOGONALITY_DUAL
-from mflag.kernels.orthogonality_dual import CODES, gradient_kernel, gram_kernel
-
-GRAM = {"partial": "*fp32", "partial_diagonal": "*fp64", "K": "*fp32", "diagonal": "*fp64"} | {
-    name: "i32" for name in ("row_stride", "B", "N", "span", "slots", "pairs")
-}
-GRADIENT = {"K": "*fp32", "diagonal": "*fp64", "partial": "*fp64", "loss": "*fp32"} | {
-    name: "i32" for name in ("row_stride", "B", "N", "tiles")
-}
+GRAM = {
+    "partial": "*fp32",
+    "partial_diagonal": "*fp64",
+    "K": "*fp32",
+    "diagonal": "*fp64",
+    "counters": "*i32",
+} | {name: "i32" for name in ("row_stride", "B", "N", "span", "slots", "pairs")}
+GRADIENT = {
+    "K": "*fp32",
+    "diagonal": "*fp64",
+    "partial": "*fp64",
+    "counter": "*i32",
+    "loss": "*fp32",
+} | {name: "i32" for name in ("row_stride", "B", "N", "tiles")}
 FORMULA = {"SCALE": 0.0, "TARGET": 1.0, "LAMBDA": 0.0051, "FACTOR": 0.5, "EPS": 1e-12}
 
 
@@ -44,7 +51,7 @@ def compile_kernel(kernel, types, constants, capability, warps):
         "shared": compiled.metadata.shared,
         "mma": len(re.findall(r"\b(?:wgmma|mma\.sync)", compiled.asm["ptx"])),
         "fma": compiled.asm["ptx"].count("fma.rn.f32"),
-        "lambda_in_float64": "5.100000e-03 : f64" in compiled.asm["ttir"],
+        "lambda_in_float32": "5.100000e-03 : f32" in compiled.asm["ttir"],
     }
 
 
@@ -54,34 +61,31 @@ def resources(cubin):
         Path(file.name).write_bytes(cubin)
         text = subprocess.run([tool, "-res-usage", file.name], capture_output=True, text=True)
     found = re.search(r"REG:(\d+) STACK:(\d+).*?LOCAL:(\d+)", text.stdout)
+    if found is None:
+        raise RuntimeError(f"cuobjdump says nothing: {text.stdout}{text.stderr}")
     registers, stack, local = (int(number) for number in found.groups())
     return {"registers": registers, "stack": stack, "local": local}
 
 
 def main():
-    capability, dtype = int(sys.argv[1]), sys.argv[2]
-    row = ORTHOGONALITY_DUAL[capability]
-    rows = []
-    for norm, code in CODES.items():
-        for padded in (128, 256):
-            shared = FORMULA | {"NORM": code, "ROWS": padded, "NEED_GRAD": True}
-            if norm == "sample":
-                shared["LAMBDA"] = 1.0
-            gram = shared | {"SIDE": row.side, "DEPTH": row.depth}
-            gradient = shared | {"COLUMNS": row.columns, "STEP": row.step}
-            for kernel, types, constants, warps in (
-                (gram_kernel, GRAM | {"counters": "*i32"}, gram, row.gram_warps),
-                (
-                    gradient_kernel,
-                    GRADIENT | {"counter": "*i32", "gradient": f"*{dtype}"},
-                    gradient,
-                    row.gradient_warps,
-                ),
-            ):
-                types = types | {"z": f"*{dtype}"}
-                found = compile_kernel(kernel, types, constants, capability, warps)
-                rows.append({"kernel": kernel.__name__, "norm": norm, "rows": padded} | found)
-    print(json.dumps(rows))
+    capability, dtype, *cases = sys.argv[1:]
+    found = []
+    for case in cases:  # norm-rows
+        norm, rows = case.split("-")
+        row = orthogonality_dual_row(int(capability), int(rows))
+        constants = FORMULA | {"NORM": CODES[norm], "ROWS": int(rows)}
+        constants |= {"SIDE": row.side, "DEPTH": row.depth, "COLUMNS": row.columns}
+        constants |= {"STEP": row.step, "NEED_GRAD": True}
+        if norm == "sample":
+            constants["LAMBDA"] = 1.0
+        for kernel, types, warps in (
+            (gram_kernel, GRAM, row.gram_warps),
+            (gradient_kernel, GRADIENT | {"gradient": f"*{dtype}"}, row.gradient_warps),
+        ):
+            types = types | {"z": f"*{dtype}"}
+            usage = compile_kernel(kernel, types, constants, int(capability), warps)
+            found.append({"kernel": kernel.__name__, "case": case} | usage)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

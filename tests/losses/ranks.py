@@ -8,7 +8,9 @@ import torch
 import torch.distributed as dist
 
 
-def run_on_ranks(work: Callable[..., Any], world_size: int, folder: Any, *arguments: Any) -> list[Any]:
+def run_on_ranks(
+    work: Callable[..., Any], world_size: int, folder: Any, *arguments: Any
+) -> list[Any]:
     """Return ``work(rank, *arguments)`` of every rank; ``folder`` is for the rendezvous."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(world_size) as pool:

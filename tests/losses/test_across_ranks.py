@@ -53,7 +53,12 @@ def share(rank):
 
 
 def everything(rank):
-    return step_of_every_loss(rank), barlow_twins(rank, True), barlow_twins(rank, False), share(rank)
+    return (
+        step_of_every_loss(rank),
+        barlow_twins(rank, True),
+        barlow_twins(rank, False),
+        share(rank),
+    )
 
 
 @pytest.fixture(scope="module", params=[2])
@@ -72,12 +77,16 @@ def test_gathered_step_equals_the_step_of_the_whole_batch(ranks, norm, shape, re
     for losses, *_ in ranks:
         loss, ours = losses[norm, shape, reduction]
         assert loss == pytest.approx(value.item(), rel=1e-12)
-        torch.testing.assert_close(torch.tensor(ours, dtype=torch.float64), gradient, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            torch.tensor(ours, dtype=torch.float64), gradient, rtol=1e-9, atol=1e-12
+        )
 
 
 def test_barlow_twins_over_ranks_equals_lightly(ranks):
     for _, ours, theirs, _ in ranks:
-        torch.testing.assert_close(torch.tensor(ours[1]), torch.tensor(theirs[1]), rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(
+            torch.tensor(ours[1]), torch.tensor(theirs[1]), rtol=1e-5, atol=1e-9
+        )
         assert ours[0] == pytest.approx(theirs[0], rel=1e-12)
 
 

@@ -35,7 +35,7 @@ def test_both_latents_get_a_gradient():
 @pytest.mark.parametrize("name", ["orthogonality_weight", "alignment_weight"])
 def test_a_weight_that_is_no_number_is_refused(name):
     with pytest.raises(InputError, match=f"{name} is nan"):
-        MFLAGLoss(**{name: float("nan")})
+        MFLAGLoss(None, None, **{name: float("nan")})
 
 
 def test_an_alignment_factor_that_is_no_number_is_refused():

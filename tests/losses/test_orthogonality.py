@@ -71,5 +71,7 @@ def test_a_wrong_argument_is_refused_at_construction(wrong, message):
 
 
 def test_an_unknown_preset_names_those_there_are():
-    with pytest.raises(InputError, match="preset 'vicreg' is unknown; choose one of paper, authors"):
+    with pytest.raises(
+        InputError, match="preset 'vicreg' is unknown; choose one of paper, authors"
+    ):
         OrthogonalityLoss.preset("vicreg")

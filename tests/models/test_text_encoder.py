@@ -18,28 +18,9 @@ from mflag.models.text_encoder import (
     tokenize,
     weights_sha256,
 )
+from tests.models.tiny_bert import write_bert
 
-WORDS = "the lungs are clear no effusion heart is enlarged small left right nodule seen .".split()
 TEXTS = ["the lungs are clear", "no effusion", "the heart is enlarged . small left nodule seen ."]
-
-
-def write_bert(folder: Path, **settings) -> Path:
-    """A BERT of 2 layers with a vocabulary of its own, as transformers saves it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary))
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-        intermediate_size=64, max_position_embeddings=48,
-    )  # fmt: skip
-    transformers.BertModel(config).save_pretrained(folder)
-    tokenizer = transformers.BertTokenizerFast(vocab=str(folder / "vocab.txt"), model_max_length=48)
-    tokenizer.save_pretrained(folder)
-    if settings:
-        written = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(written | settings))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -6,12 +7,12 @@ import torch
 from mflag import backends
 from mflag.errors import InputError
 from mflag.ops import orthogonality_loss
-from tests.oracles.orthogonality import orthogonality, unprojected_gradient, value_and_gradient
+from tests.oracles.orthogonality import unprojected_gradient, value_and_gradient
 
 NORMS = ("none", "sample", "feature", "standardize")
 NATIVE = [name for name in ("reference", "cpu") if backends()[name] is True]
-PAPER = {"norm": "sample", "scale": 1.0, "offdiag_weight": 1.0, "factor": 1.0}
-AUTHORS = {"norm": "none", "scale": None, "offdiag_weight": 0.0051, "factor": 0.5}
+PAPER: dict[str, Any] = {"norm": "sample", "scale": 1.0, "offdiag_weight": 1.0, "factor": 1.0}
+AUTHORS: dict[str, Any] = {"norm": "none", "scale": None, "offdiag_weight": 0.0051, "factor": 0.5}
 BARLOW = {"norm": "standardize", "scale": None, "offdiag_weight": 0.0051, "factor": 1.0}
 FORMULAS = {
     "paper": PAPER,
@@ -21,6 +22,8 @@ FORMULAS = {
     "none-lambda1": {"norm": "none", "scale": 1.0, "offdiag_weight": 1.0, "factor": 1.0},
     "sample-lambda0.3": {"norm": "sample", "scale": 0.1, "offdiag_weight": 0.3, "factor": 1.0},
 }
+FAMILIES = ["gaussian", "relu-pooled", "near-one-hot", "orthonormal-rows"]
+FAMILIES += ["collapsed", "huge-column", "denormal", "mixed-row-scales"]
 # Value: 2 ulp of float32. Gradient: float32 rounding, or one rounding of the 16-bit output.
 VALUE_FLOOR = 1.2e-7
 GRADIENT_FLOOR = {torch.float32: 4e-7, torch.bfloat16: 2e-3, torch.float16: 3e-4}
@@ -61,13 +64,17 @@ def relative(error, size):
 
 
 def or_infinity(error):
-    return error if math.isfinite(error) else math.inf  # eager overflowed: any finite value is better
+    return (
+        error if math.isfinite(error) else math.inf
+    )  # eager overflowed: any finite value is better
 
 
 @pytest.mark.parametrize("backend", NATIVE)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("shape", [(7, 19), (19, 7), (16, 16), (1, 5), (5, 1)], ids=str)
-@pytest.mark.parametrize("s, t, λ, a", [(1.0, 1.0, 1.0, 1.0), (None, 1.0, 0.0051, 0.5), (2.3, 0.4, 1.7, 0.9)])
+@pytest.mark.parametrize(
+    "s, t, λ, a", [(1.0, 1.0, 1.0, 1.0), (None, 1.0, 0.0051, 0.5), (2.3, 0.4, 1.7, 0.9)]
+)
 def test_float64_equals_autograd_of_the_full_matrix(backend, norm, shape, s, t, λ, a):
     torch.manual_seed(0)
     z = torch.randn(shape, dtype=torch.float64)
@@ -84,8 +91,7 @@ def test_float64_equals_autograd_of_the_full_matrix(backend, norm, shape, s, t, 
 @pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
 @pytest.mark.parametrize(
     "family",
-    ["gaussian", "relu-pooled", "near-one-hot", "orthonormal-rows"]
-    + ["collapsed", "huge-column", "denormal", "mixed-row-scales"],
+    FAMILIES,
 )
 @pytest.mark.parametrize("shape", [(128, 512), (48, 37), (33, 101)], ids=str)
 def test_error_is_at_most_twice_that_of_eager(backend, dtype, formula, family, shape):
@@ -116,7 +122,9 @@ def test_error_is_at_most_twice_that_of_eager(backend, dtype, formula, family, s
 )
 def test_known_answers(backend, formula, value):
     z = torch.tensor([[3.0, 4.0], [1.0, 0.0]])
-    assert orthogonality_loss(z, backend=backend, **formula).item() == pytest.approx(value, rel=2e-6)
+    assert orthogonality_loss(z, backend=backend, **formula).item() == pytest.approx(
+        value, rel=2e-6
+    )
 
 
 @pytest.mark.parametrize("backend", NATIVE)
@@ -166,7 +174,7 @@ def test_opcheck_without_gradient():
 
 
 def test_compiling_gives_one_node_and_the_same_value():
-    nodes = []
+    nodes: list[Any] = []
 
     def capture(graph, _):
         nodes.extend(node for node in graph.graph.nodes if node.op == "call_function")
@@ -256,7 +264,9 @@ def test_differentiating_what_was_run_without_gradient_is_an_error():
         loss.backward()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str
+)
 def test_dtypes_of_loss_and_gradient(dtype):
     loss, gradient = loss_and_gradient(torch.ones(3, 5, dtype=dtype), None, norm="none")
     assert loss.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)

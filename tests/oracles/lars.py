@@ -55,9 +55,9 @@ class Oracle:
         if self.momentum == 0:
             self.m, s = None, u
         else:
-            first = self.m is None
-            self.m = u if first else self.momentum * self.m + (1 - self.dampening) * u
-            s = u + self.momentum * self.m if self.nesterov else self.m
+            m = u if self.m is None else self.momentum * self.m + (1 - self.dampening) * u
+            s = u + self.momentum * m if self.nesterov else m
+            self.m = m
         self.w = self.w - lr * s
 
     def direction(self, g, lr):

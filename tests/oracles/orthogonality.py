@@ -1,4 +1,4 @@
-"""The orthogonality loss by its N × N matrix, straight from the formula; autograd differentiates it."""
+"""The orthogonality loss by its N × N matrix, straight from the formula, for autograd."""
 
 import torch
 from torch import Tensor

@@ -101,7 +101,7 @@ def test_markup_is_not_escaped_twice():
         (number(-0.5, 1, sign=True), "−0.5"),
         (number(None), "–"),
         (percent(0.01), "1\u00a0%"),
-        (span(0.1, 0.2), "0.100–0.200"),
+        (span(0.1, 0.2), "0.100–\u20600.200"),
         (span(-0.1, 0.2), "−0.100 to 0.200"),
         (span(0.1, 0.2, sign=True), "+0.100 to +0.200"),
         (span(None, None), "–"),

@@ -49,7 +49,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(prepared, undisturbed, tmp_path
     process = start(prepared, tmp_path, "resume=auto")
     _, err = process.communicate()
     assert process.returncode == 0, err
-    assert "resuming after step" in err
+    assert "train: going on after" in err
     for name in ("encoder.safetensors", "projector.safetensors"):
         assert (tmp_path / name).read_bytes() == (undisturbed / name).read_bytes()
     steps = [line.split(",")[0] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

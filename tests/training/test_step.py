@@ -86,7 +86,8 @@ def test_without_any_text_vector_alignment_is_zero():
 def test_keeping_batchnorm_statistics_still_normalises_by_the_batch():
     layer = nn.BatchNorm1d(3)
     x = torch.randn(16, 3) * 5 + 2
-    with keep_batchnorm_statistics(layer):
+    with keep_batchnorm_statistics(layer), torch.no_grad():
         y = layer(x)
     assert float(y.mean().abs()) < 1e-5
+    assert layer.running_mean is not None
     assert torch.equal(layer.running_mean, torch.zeros(3)) and layer.num_batches_tracked == 0

@@ -14,7 +14,9 @@ from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX
 from mflag.data.phantom import ATTRIBUTES, FINDINGS, generate_study
 from mflag.errors import InputError
 
-GENERATOR = 1  # raised when a study of the same seed and index changes: old folders are then refused
+GENERATOR = (
+    1  # raised when a study of the same seed and index changes: old folders are then refused
+)
 LESION_COLUMNS = (
     "id", "finding", "laterality", "zone", "severity", "x", "y", "width", "height", "runs",
 )  # fmt: skip
@@ -76,6 +78,6 @@ def _build_tables(_: list[int], records: list[Record]) -> dict[str, pd.DataFrame
         ("attributes", ATTRIBUTE_PREFIX, ATTRIBUTES),
     ):
         for name in names:
-            manifest[prefix + name] = np.float32([r[group][name] for r in records])
+            manifest[prefix + name] = np.array([r[group][name] for r in records], np.float32)
     lesions = pd.DataFrame([row for r in records for row in r["lesions"]], columns=LESION_COLUMNS)
     return {"manifest.parquet": manifest, "lesions.parquet": lesions}

@@ -151,7 +151,8 @@ def _filter_rows(
         pairs = zip(table["id"], table["text"], strict=True)
         good = np.array([is_good(image, text) for image, text in pairs], bool)
         dropped = table["id"][~good]
-        rejected += [Rejection(int(row), image, reason) for row, image in dropped.items()]
+        rows = dropped.index.tolist()
+        rejected += [Rejection(row, dropped[row], reason) for row in rows]
         if reason == "missing file" and len(table) and not good.any():
             raise InputError(
                 f"none of the {len(table)} images is under root {str(root)!r}, for one "

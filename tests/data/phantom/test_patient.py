@@ -27,16 +27,21 @@ def test_no_place_has_two_of_one_finding():
     assert all(len(set(place)) == len(place) for place in places)
 
 
+@pytest.fixture(scope="module")
+def patients():
+    return [make_patient(2, number) for number in range(2000)]
+
+
 @pytest.mark.parametrize("visit", [0, 1, 2])
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_prevalence_is_the_same_in_every_visit(finding, visit):
-    visits = [make_patient(2, number).visits[visit] for number in range(2000)]
+def test_prevalence_is_the_same_in_every_visit(patients, finding, visit):
+    visits = [patient.visits[visit] for patient in patients]
     share = np.mean([any(c.finding == finding for c in conditions) for conditions in visits])
     assert share == pytest.approx(PREVALENCE[finding], abs=0.055)
 
 
-def test_most_findings_are_still_there_in_the_next_study():
-    pairs = [make_patient(0, number).visits[:2] for number in range(1000)]
+def test_most_findings_are_still_there_in_the_next_study(patients):
+    pairs = [patient.visits[:2] for patient in patients]
     kept = [
         any(c.finding == finding for c in after)
         for before, after in pairs

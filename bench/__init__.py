@@ -1,0 +1,1 @@
+"""Benchmarks: every figure of the docs comes from here."""

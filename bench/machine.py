@@ -1,0 +1,71 @@
+"""What a figure was measured on, without the machine's name."""
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import mflag
+
+
+def describe_machine(device: str) -> dict[str, Any]:
+    """Return processor, threads, memory, GPU."""
+    machine: dict[str, Any] = {
+        "type": device,
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "system": platform.system(),
+        "load_before": round(os.getloadavg()[0], 2),
+    }
+    if device == "cuda":
+        gpu = torch.cuda.get_device_properties(0)
+        machine["gpu"] = gpu.name
+        machine["gpu_memory_gib"] = gpu.total_memory >> 30
+        machine["multiprocessors"] = gpu.multi_processor_count
+        machine["cuda"] = torch.version.cuda
+    return machine
+
+
+def describe_versions() -> dict[str, str]:
+    """Return the versions of what computes."""
+    import timm
+    import torchvision
+    import triton
+
+    return {
+        "mflag": mflag.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "triton": triton.__version__,
+        "timm": timm.__version__,
+    }
+
+
+def command_line(module: str) -> str:
+    """Return the command that was typed."""
+    return " ".join(["python -m", module, *sys.argv[1:]])
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return run.stdout.strip()

@@ -1,0 +1,154 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mflag import backends
+from mflag.errors import InputError
+from mflag.ops import orthogonality_loss
+from tests.oracles.orthogonality import value_and_gradient
+
+ROOT = Path(__file__).parents[2]
+SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
+NEEDS_TRITON = pytest.mark.skipif(
+    backends()["triton"] is not True, reason=f"triton: {backends()['triton']}"
+)
+FORMULAS: dict[str, dict[str, Any]] = {
+    "paper": {"norm": "sample", "scale": 1.0, "offdiag_weight": 1.0, "factor": 1.0},
+    "authors": {"norm": "none", "scale": None, "offdiag_weight": 0.0051, "factor": 0.5},
+    "none-lambda1": {"norm": "none", "scale": 3.0, "offdiag_weight": 1.0, "target": 0.4},
+    "feature": {"norm": "feature", "scale": 1.0, "offdiag_weight": 0.3, "factor": 1.0},
+    "barlow": {"norm": "standardize", "scale": None, "offdiag_weight": 0.0051, "factor": 1.0},
+}
+# Beside rounding of float32: the interpreter cuts bfloat16 off, where a GPU rounds to nearest.
+TOLERANCE = {torch.float32: 5e-7, torch.float16: 5e-4, torch.bfloat16: 4e-3}
+
+
+def latents(rows, columns, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(rows, columns, generator=generator).to(dtype)
+
+
+def loss_and_gradient(z, **formula):
+    z = z.clone().requires_grad_()
+    loss = orthogonality_loss(z, backend="triton", **formula)
+    return loss.detach(), torch.autograd.grad(loss, z)[0]
+
+
+@NEEDS_TRITON
+@pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
+@pytest.mark.parametrize("shape", [(5, 37), (67, 131), (64, 65), (130, 140)], ids=str)
+def test_ragged_shapes_equal_the_oracle(formula, shape):
+    z = latents(*shape)
+    value, expected = value_and_gradient(z.double(), **formula)
+    loss, gradient = loss_and_gradient(z, **formula)
+    assert loss.item() == pytest.approx(value.item(), rel=2e-7)
+    assert (gradient - expected).norm() <= 5e-7 * expected.norm()
+
+
+@NEEDS_TRITON
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", ["paper", "barlow"])
+def test_16_bit_input_is_computed_in_float32(dtype, name):
+    z = latents(20, 70, dtype)
+    value, expected = value_and_gradient(z.double(), **FORMULAS[name])
+    loss, gradient = loss_and_gradient(z, **FORMULAS[name])
+    assert gradient.dtype == dtype and loss.item() == pytest.approx(value.item(), rel=2e-7)
+    assert (gradient - expected).norm() <= TOLERANCE[dtype] * expected.norm()
+
+
+@NEEDS_TRITON
+@pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
+def test_zero_rows_and_columns(formula):
+    z = latents(6, 40)
+    z[2], z[:, 3] = 0, 0
+    value, expected = value_and_gradient(z.double(), **formula)
+    loss, gradient = loss_and_gradient(z, **formula)
+    assert loss.item() == pytest.approx(value.item(), rel=2e-7)
+    assert (gradient - expected).norm() <= 5e-7 * expected.norm()
+
+
+@NEEDS_TRITON
+@pytest.mark.parametrize("norm", ["none", "feature", "standardize"])
+def test_nan_reaches_the_loss_and_the_gradient(norm):
+    z = latents(6, 40)
+    z[2, 3] = float("nan")
+    loss, gradient = loss_and_gradient(z, norm=norm)
+    assert loss.isnan() and gradient.isnan().any()
+
+
+@NEEDS_TRITON
+def test_rows_at_the_optimum_keep_an_accurate_gradient():
+    z = torch.eye(40, 90) + latents(40, 90) / 1000
+    value, expected = value_and_gradient(z.double(), **FORMULAS["paper"])
+    _, eager = value_and_gradient(z, **FORMULAS["paper"])
+    loss, gradient = loss_and_gradient(z, **FORMULAS["paper"])
+    assert loss.item() == pytest.approx(value.item(), rel=1.2e-7)
+    assert (gradient - expected).norm() <= 2 * (eager - expected).norm()
+
+
+@NEEDS_TRITON
+def test_bits_repeat_and_the_counters_are_left_at_zero():
+    z = latents(67, 131)
+    first, second = (loss_and_gradient(z, **FORMULAS["barlow"]) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@NEEDS_TRITON
+def test_the_value_alone_equals_the_value_with_gradient():
+    z = latents(20, 70)
+    assert orthogonality_loss(z, backend="triton") == loss_and_gradient(z)[0]
+
+
+@NEEDS_TRITON
+@pytest.mark.parametrize(
+    "z, formula",
+    [
+        (torch.ones(3, 4, dtype=torch.float64), {}),
+        (torch.ones(4, 3), {}),
+        (torch.ones(300, 301), {}),
+        (torch.ones(3, 4), {"norm": "sample", "offdiag_weight": 0.5}),
+    ],
+    ids=["float64", "primal", "many-rows", "sample"],
+)
+def test_a_case_it_does_not_take_is_refused_when_forced(z, formula):
+    with pytest.raises(InputError, match="backend 'triton' does not take these tensors"):
+        orthogonality_loss(z, backend="triton", **formula)
+
+
+def compiled(capability, dtype, cases):
+    """What the kernels take on a GPU that is not here; the interpreter must be off for that."""
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "tests.kernels.compile_orthogonality_dual"]
+    command += [str(capability), dtype, *cases]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def check_resources(kernels, capability):
+    for kernel in kernels:
+        assert kernel["cubin"] > 0, kernel
+        assert kernel["shared"] <= SHARED_LIMIT[capability], kernel
+        assert kernel["stack"] == kernel["local"] == 0, f"spills: {kernel}"
+        assert kernel["mma"] == 0 and kernel["fma"] > 0, f"not IEEE products: {kernel}"
+        assert not kernel["lambda_in_float32"], kernel
+
+
+@pytest.mark.parametrize("capability", [80, 90])
+def test_the_kernels_compile_without_spills(capability):
+    check_resources(compiled(capability, "fp32", ["none-256", "standardize-128"]), capability)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("rows", [128, 256])
+def test_every_case_compiles_without_spills(capability, dtype, rows):
+    cases = [f"{norm}-{rows}" for norm in ("none", "sample", "feature", "standardize")]
+    check_resources(compiled(capability, dtype, cases), capability)
