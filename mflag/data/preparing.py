@@ -14,8 +14,8 @@ from mflag.data.datasets.source import Rejection
 from mflag.data.manifest import FORMAT, Prepared, open_prepared
 from mflag.data.partial_images import CHUNK, PartialImages, Result, write_chunk
 from mflag.data.prepared_files import existing_files, read_options, write_prepared
-from mflag.runtime.progress import progress
 from mflag.errors import InputError
+from mflag.runtime.progress import progress
 
 _REASONS_SHOWN = 3
 

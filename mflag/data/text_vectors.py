@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mflag.config.text import TextConfig
-from mflag.runtime.progress import progress
 from mflag.data.text_lsa import REVISION, embed_with_lsa
 from mflag.errors import InputError
 from mflag.models.text_encoder import (
@@ -20,6 +19,7 @@ from mflag.models.text_encoder import (
     tokenizer_sha256,
     weights_sha256,
 )
+from mflag.runtime.progress import progress
 
 NAMES = ("lsa", "minilm", "folder")
 

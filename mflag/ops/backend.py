@@ -7,6 +7,7 @@ from typing import Any
 from mflag.errors import InputError
 from mflag.native import backends
 
+
 class NoKernelError(InputError):
     """The forced backend works here, but has no kernel of this op for these tensors."""
 
