@@ -35,7 +35,7 @@ def build_optimizer(
     if config.lr_batch_size is not None:
         lr *= global_batch_size / config.lr_batch_size
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr)
+        return torch.optim.AdamW(groups, lr=lr, fused=True)
     given = {"momentum": config.momentum}
     if config.trust_coefficient is not None:
         given["trust_coefficient"] = config.trust_coefficient
