@@ -16,7 +16,8 @@ from mflag.config.text import TextConfig
 from mflag.data.manifest import Prepared
 from mflag.data.text_vectors import TextSource, choose_text_source
 from mflag.errors import InputError
-from mflag.runtime.atomic_write import atomic_write, write_json
+from mflag.runtime.atomic_write import write_json
+from mflag.runtime.tensor_file import write_tensors
 
 FORMAT = 1
 # Of the vectors' mean length: what is shorter has no direction, only rounding.
@@ -71,19 +72,8 @@ def build_text_table(
 
 def save_text_table(path: Path | str, table: TextTable) -> None:
     """Write a table as safetensors; equal tables give equal bytes."""
-    tensors = {"embeddings": ("F16", table.embeddings), "rows": ("I64", table.rows)}
-    header: dict[str, Any] = {"__metadata__": dict(sorted(table.metadata.items()))}
-    content = b""
-    # By hand: the library's writer leaves the metadata in the order of a hash map.
-    for name, (kind, tensor) in sorted(tensors.items(), key=lambda entry: entry[0], reverse=True):
-        raw = tensor.detach().cpu().contiguous().numpy().tobytes()
-        place = [len(content), len(content) + len(raw)]
-        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": place}
-        content += raw
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with atomic_write(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text + content)
+    tensors = {"embeddings": table.embeddings, "rows": table.rows}
+    write_tensors(path, tensors, table.metadata)
 
 
 def load_text_table(path: Path | str) -> TextTable:

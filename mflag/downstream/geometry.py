@@ -3,6 +3,9 @@
 from typing import Any
 
 import numpy as np
+import torch
+
+from mflag.analysis.collapse import rankme
 
 
 def latent_geometry(features: np.ndarray) -> dict[str, Any]:
@@ -25,31 +28,13 @@ def latent_geometry(features: np.ndarray) -> dict[str, Any]:
     return {
         "n": len(z),
         "dimensions": z.shape[1],
-        "rankme": rankme(z),
+        "rankme": rankme(torch.linalg.svdvals(torch.from_numpy(z))),
         "effective_rank": _exp_entropy(centred),
         "participation_ratio": float(1 / (shares**2).sum()) if total > 0 else 0.0,
         "top_share": float(shares[0]),
         "dead": int((z.std(0) == 0).sum()),
         "spectrum": [float(f"{share:.4g}") for share in shares],
     }
-
-
-def rankme(features: np.ndarray) -> float:
-    """Return RankMe: the exponential of the entropy of the normalised singular values.
-
-    Args:
-        features: (n, N), not centred.
-
-    Returns:
-        From 1 (one direction) to min(n, N); 1e-7 is added to each share as in the paper
-        (Garrido et al., ICML 2023, equation 1).
-    """
-    singular = np.linalg.svd(features.astype(np.float64), compute_uv=False)
-    total = singular.sum()
-    if total == 0:
-        return 0.0
-    shares = singular / total + 1e-7
-    return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def _exp_entropy(singular: np.ndarray) -> float:

@@ -12,11 +12,40 @@ from torch import Tensor
 
 from mflag.errors import InputError
 from mflag.models.encoder import build_encoder
-from mflag.models.encoder_file import read_encoder_file, save_tensors
+from mflag.models.encoder_file import read_encoder_file
 from mflag.models.load import load_encoder
 from mflag.runtime.atomic_write import atomic_write, sync_folder
+from mflag.runtime.tensor_file import write_tensors
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def export_state_dict(encoder: Path, out: Path) -> str:
+    """Write an encoder's tensors under torchvision's names; the file appears once it is proved.
+
+    Args:
+        encoder: an ``encoder.safetensors``.
+        out: ``.pth``, ``.pt`` or ``.safetensors``.
+
+    Returns:
+        The architecture.
+
+    Raises:
+        InputError: the encoder cannot be read, or ``out`` cannot be written.
+    """
+    check_suffix(out)
+    metadata, tensors = read_encoder_file(encoder)
+    with published_after_proof(out) as candidate:
+        write_state_dict(tensors, candidate, metadata)
+        prove_torchvision(encoder, candidate)
+    return metadata["arch"]
+
+
+def load_call(path: Path) -> str:
+    """The expression that reads the file."""
+    if path.suffix == ".safetensors":
+        return f"safetensors.torch.load_file({str(path)!r})"
+    return f"torch.load({str(path)!r}, weights_only=True)"
 
 
 def write_state_dict(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
@@ -31,7 +60,7 @@ def write_state_dict(tensors: dict[str, Tensor], path: Path, metadata: dict[str,
         InputError: the file cannot be written.
     """
     if path.suffix == ".safetensors":
-        save_tensors(path, tensors, metadata)
+        write_tensors(path, tensors, metadata)
         return
     with atomic_write(path) as file:
         torch.save(tensors, file)

@@ -3,13 +3,11 @@
 import json
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from mflag.errors import InputError
-from mflag.runtime.atomic_write import atomic_write
+from mflag.runtime.tensor_file import write_tensors
 
 FORMAT = 1
 EMBEDDING_DIM = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
@@ -35,19 +33,12 @@ def save_encoder(path: Path | str, encoder: nn.Module, arch: str, image_size: in
         "std": json.dumps([IMAGE_STD] * 3),
         "embedding_dim": str(EMBEDDING_DIM[arch]),
     }
-    save_tensors(path, encoder.state_dict(), metadata)
+    write_tensors(path, in_float32(encoder.state_dict()), metadata)
 
 
-def save_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write tensors as safetensors, floats in float32; equal content gives equal bytes."""
-    plain = {
-        name: value.detach()
-        .to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
-        .contiguous()
-        for name, value in tensors.items()
-    }
-    with atomic_write(path) as file:
-        file.write(_sort_metadata(save(plain, metadata)))
+def in_float32(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors with float32 in place of every other float dtype."""
+    return {name: v.float() if v.is_floating_point() else v for name, v in tensors.items()}
 
 
 def read_encoder_file(path: Path | str) -> tuple[dict[str, str], dict[str, Tensor]]:
@@ -76,13 +67,3 @@ def read_encoder_file(path: Path | str) -> tuple[dict[str, str], dict[str, Tenso
         known = ", ".join(EMBEDDING_DIM)
         raise InputError(f"{path} holds arch {metadata['arch']!r}; this version knows {known}")
     return metadata, tensors
-
-
-def _sort_metadata(content: bytes) -> bytes:
-    """The same file with its metadata in alphabetical order: the writer's hash map has none."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[8 + size :]

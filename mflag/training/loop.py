@@ -16,11 +16,12 @@ from mflag.data.augment import draw_parameters
 from mflag.data.feeds import BatchReader, Feed, open_feed
 from mflag.data.text_table import save_text_table
 from mflag.errors import InputError, NonFiniteError
-from mflag.models.encoder_file import save_encoder, save_tensors
+from mflag.models.encoder_file import in_float32, save_encoder
 from mflag.optim.schedule import set_learning_rate
 from mflag.runtime.checkpoint import save_checkpoint
 from mflag.runtime.progress import Advance, progress
 from mflag.runtime.signals import StopRequest
+from mflag.runtime.tensor_file import write_tensors
 from mflag.training.model import StepLosses
 from mflag.training.model_card import write_model_card
 from mflag.training.run import Run, build_run
@@ -201,8 +202,8 @@ class TrainingLoop:
         config, run = self._config, self._run
         if run.projector is not None:
             metadata = {"format": "1", "kind": config.model.projector}
-            state = run.projector.state_dict()
-            save_tensors(self._folder / "projector.safetensors", state, metadata)
+            state = in_float32(run.projector.state_dict())
+            write_tensors(self._folder / "projector.safetensors", state, metadata)
         encoder = self._folder / "encoder.safetensors"
         save_encoder(encoder, run.encoder, config.model.arch, config.train.image_size)
         facts = {

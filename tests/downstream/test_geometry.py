@@ -1,19 +1,7 @@
 import numpy as np
 import pytest
 
-from mflag.downstream.geometry import latent_geometry, rankme
-
-
-def test_rankme_of_the_identity_is_its_size():
-    assert rankme(np.eye(8)) == pytest.approx(8.000007, abs=2e-6)
-
-
-def test_rankme_of_rank_one_is_one():
-    assert rankme(np.outer(np.arange(1.0, 9), np.ones(8))) == pytest.approx(1.00001, abs=3e-6)
-
-
-def test_rankme_of_zeros_is_zero():
-    assert rankme(np.zeros((4, 3))) == 0.0
+from mflag.downstream.geometry import latent_geometry
 
 
 def test_participation_ratio_of_isotropic_noise_is_as_expected():
