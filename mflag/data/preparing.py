@@ -1,6 +1,5 @@
 """From a dataset to a prepared folder: ``prepare`` and what it is made of."""
 
-import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from mflag.data.manifest import FORMAT, Prepared, open_prepared
 from mflag.data.partial_images import CHUNK, PartialImages, Result, write_chunk
 from mflag.data.prepared_files import existing_files, read_options, write_prepared
 from mflag.errors import InputError
+from mflag.runtime.atomic_write import DISK_ERRORS
 from mflag.runtime.progress import progress
 
 _REASONS_SHOWN = 3
@@ -42,18 +42,26 @@ def prepare(config: PrepareConfig) -> Prepared:
     try:
         results = _load_all(source, partial, config)
         return write_prepared(out, request, source, results, partial)
-    except InputError:
-        partial.discard()
+    except InputError as error:
+        if not isinstance(error.__cause__, OSError):  # a full disk: what is done stays
+            partial.discard()
         raise
-    except OSError as error:  # of the disk: what is done stays, to go on later
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
             raise InputError(
                 f"cannot write {out}: {error.strerror}; free space and start again to go on"
             ) from error
         raise
 
 
-def prepare_phantom(out: Path | str, size: int, seed: int, workers: int | None = None) -> Prepared:
+def prepare_phantom(
+    out: Path | str,
+    size: int,
+    seed: int,
+    workers: int | None = None,
+    *,
+    replace_other: bool = False,
+) -> Prepared:
     """Prepare generated studies, or open them when ``out`` holds them already.
 
     Args:
@@ -61,12 +69,21 @@ def prepare_phantom(out: Path | str, size: int, seed: int, workers: int | None =
         size: studies, all splits together.
         seed: of the generator.
         workers: processes; None takes one a CPU.
+        replace_other: replace other prepared data in ``out``.
 
     Raises:
         InputError: ``out`` holds something else.
     """
     dataset = DatasetConfig(name="phantom", size=size, seed=seed)
-    return prepare(PrepareConfig(dataset=dataset, out=str(out), workers=workers))
+    config = PrepareConfig(dataset=dataset, out=str(out), workers=workers)
+    if replace_other:
+        request = {
+            "format": FORMAT,
+            "dataset": "phantom",
+            "options": _reader("phantom")(config).options,
+        }
+        config.overwrite = read_options(Path(out)) not in (None, request)
+    return prepare(config)
 
 
 def _reader(name: str) -> Any:

@@ -196,7 +196,7 @@ def _geometry(results: Results, plots: Mapping[str, Plot]) -> Section:
                 key_of(name, names),
                 f"{g['dimensions']:,}",
                 number(g["rankme"], 1),
-                number(g["effective_rank"], 1),
+                number(g["effective_rank_centred"], 1),
                 number(g["participation_ratio"], 1),
                 percent(round(g["top_share"], 3)),
                 g["dead"],

@@ -32,7 +32,7 @@ def embed(
     mean, std = (_per_channel(values, device) for values in (encoder.mean, encoder.std))
     parts = []
     # Convolutions on CUDA use TF32 unless told otherwise; the protocol says float32.
-    fp32 = torch.backends.cudnn.flags(allow_tf32=False)
+    fp32 = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
     bar = progress(f"features of {encoder.name}", "images", len(rows))
     with torch.inference_mode(), fp32, bar as advance:
         for start in range(0, len(rows), batch):

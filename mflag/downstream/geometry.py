@@ -15,10 +15,11 @@ def latent_geometry(features: np.ndarray) -> dict[str, Any]:
         features: (n, N), any float dtype; computed in float64.
 
     Returns:
-        ``n``, ``dimensions``; ``rankme`` (un-centred, Garrido et al. 2023); ``effective_rank``
-        (centred, Roy and Vetterli 2007); ``participation_ratio`` (centred); ``top_share``: share
-        of the largest centred singular value in the sum of squares; ``dead``: constant features;
-        ``spectrum``: the eigenvalues of the covariance over their sum, largest first.
+        ``n``, ``dimensions``; ``rankme`` (un-centred, Garrido et al. 2023);
+        ``effective_rank_centred`` (Roy and Vetterli 2007); ``participation_ratio`` (centred);
+        ``top_share``: share of the largest centred singular value in the sum of squares;
+        ``dead``: constant features; ``spectrum``: the eigenvalues of the covariance over their
+        sum, largest first.
     """
     z = features.astype(np.float64)
     centred = np.linalg.svd(z - z.mean(0), compute_uv=False)
@@ -29,7 +30,7 @@ def latent_geometry(features: np.ndarray) -> dict[str, Any]:
         "n": len(z),
         "dimensions": z.shape[1],
         "rankme": rankme(torch.linalg.svdvals(torch.from_numpy(z))),
-        "effective_rank": _exp_entropy(centred),
+        "effective_rank_centred": _exp_entropy(centred),
         "participation_ratio": float(1 / (shares**2).sum()) if total > 0 else 0.0,
         "top_share": float(shares[0]),
         "dead": int((z.std(0) == 0).sum()),

@@ -9,9 +9,8 @@ import torch
 
 from mflag.config.compute import ComputeConfig
 from mflag.config.evaluate import EvaluateConfig
-from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX, Prepared, open_prepared
-from mflag.data.preparing import prepare, prepare_phantom
+from mflag.data.preparing import prepare_phantom
 from mflag.downstream.draws import check_fractions
 from mflag.downstream.encoders import (
     NamedEncoder,
@@ -24,7 +23,7 @@ from mflag.runtime.device import choose_compute
 
 # A tenth is for test and a tenth for valid.
 MIN_STUDIES = 30
-RESULT_FILES = ("results.json", "report.html")
+RESULT_FILES = ("results.json", "report.html", "plots")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ def open_data(config: EvaluateConfig, out: Path) -> Prepared:
     """
     if config.data.path is None:
         folder = out / "data"
-        _generate(folder, config)
+        size, seed = config.data.size, config.data.seed
+        prepare_phantom(folder, size, seed, replace_other=config.overwrite)
     else:
         folder = Path(config.data.path)
     prepared = open_prepared(folder)
@@ -124,17 +124,6 @@ def check_out(out: Path, files: tuple[str, ...], overwrite: bool) -> None:
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"out is {str(out)!r} but {folder} cannot be written; give another out=")
-
-
-def _generate(folder: Path, config: EvaluateConfig) -> None:
-    """Prepare generated studies; what is there already is used, or replaced with overwrite=true."""
-    try:
-        prepare_phantom(folder, config.data.size, config.data.seed)
-    except InputError:
-        if not config.overwrite:
-            raise
-        dataset = DatasetConfig(name="phantom", size=config.data.size, seed=config.data.seed)
-        prepare(PrepareConfig(dataset=dataset, out=str(folder), overwrite=True))
 
 
 def _encoder_files(config: EvaluateConfig) -> dict[str, str]:

@@ -14,6 +14,7 @@ EMBEDDING_DIM = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
 # Grey values 0..1 to -1..1, in each of the three equal channels.
 IMAGE_MEAN = 0.5
 IMAGE_STD = 0.5
+METADATA = {"format", "arch", "image_size", "mean", "std", "embedding_dim"}
 
 
 def save_encoder(path: Path | str, encoder: nn.Module, arch: str, image_size: int) -> None:
@@ -59,7 +60,7 @@ def read_encoder_file(path: Path | str) -> tuple[dict[str, str], dict[str, Tenso
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} is no safetensors file ({error})") from error
     found = metadata.get("format")
-    if found != str(FORMAT) or "arch" not in metadata:
+    if found != str(FORMAT) or not METADATA <= metadata.keys():
         raise InputError(
             f"{path} is no encoder of mflag.train: its format is {found!r}, not '{FORMAT}'"
         )

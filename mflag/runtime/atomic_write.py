@@ -39,7 +39,7 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
         temporary = None
         sync_folder(path.parent)
     except OSError as error:
-        if error.errno in _DISK_ERRORS:
+        if error.errno in DISK_ERRORS:
             raise InputError(
                 f"cannot write {path}: {error.strerror}; free space or choose another folder"
             ) from error
@@ -50,7 +50,7 @@ def atomic_write(path: Path | str) -> Iterator[IO[bytes]]:
                 os.unlink(temporary)
 
 
-_DISK_ERRORS = {
+DISK_ERRORS = {
     errno.EACCES, errno.EPERM, errno.EROFS,              # not allowed
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO,  # full or broken
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,

@@ -37,6 +37,14 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
     return path
 
 
+def step_of(path: Path) -> int:
+    """The steps done at a checkpoint, from its name."""
+    found = _NAME.fullmatch(path.name)
+    if found is None:
+        raise InputError(f"{path} is no checkpoint of mflag.train by its name")
+    return int(found.group(1))
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a folder, newest first."""
     if not folder.is_dir():

@@ -38,6 +38,8 @@ def choose_compute(config: ComputeConfig) -> Compute:
         if config.threads < 1:
             raise InputError(f"compute.threads is {config.threads}; give 1 or more")
         torch.set_num_threads(config.threads)
+    if precision == "fp32":
+        torch.backends.cudnn.allow_tf32 = False  # torch's default rounds fp32 convolutions to TF32
     bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
     return Compute(
         device=device,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mflag.native import backends
-from mflag.ops import alignment_loss, orthogonality_loss
+from mflag.ops import alignment_loss, barlow_twins_loss, orthogonality_loss
 from mflag.ops.backend import NoKernelError
 from mflag.optim import LARS
 
@@ -23,6 +23,7 @@ def self_test() -> list[tuple[str, str, float | str]]:
     tests: dict[str, Callable[[str, str], float]] = {
         "orthogonality": _orthogonality,
         "alignment": _alignment,
+        "barlow_twins": _barlow_twins,
         "lars": _lars,
     }
     results: list[tuple[str, str, float | str]] = []
@@ -71,6 +72,24 @@ def _alignment(backend: str, device: str) -> float:
     assert exact.grad is not None
     mine = z.to(device).requires_grad_()
     loss = alignment_loss(mine, table.to(device), rows.to(device), backend=backend)
+    loss.backward()
+    assert mine.grad is not None
+    return max(_error(loss, value), _error(mine.grad, exact.grad))
+
+
+def _barlow_twins(backend: str, device: str) -> float:
+    torch.manual_seed(0)
+    views = torch.randn(2, 12, 20)
+    exact = views.double().requires_grad_()
+    x, y = ((v - v.mean(0)) / (v.var(0, correction=0) + 1e-5).sqrt() for v in exact)
+    c = x.T @ y / 12
+    diagonal = c.diagonal()
+    value = (diagonal - 1).square().sum()
+    value = value + 5e-3 * (c.square().sum() - diagonal.square().sum())
+    value.backward()
+    assert exact.grad is not None
+    mine = views.to(device).requires_grad_()
+    loss = barlow_twins_loss(mine[0], mine[1], offdiag_weight=5e-3, backend=backend)
     loss.backward()
     assert mine.grad is not None
     return max(_error(loss, value), _error(mine.grad, exact.grad))

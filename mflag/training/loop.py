@@ -15,7 +15,7 @@ from mflag.config.train import TrainConfig
 from mflag.data.augment import draw_parameters
 from mflag.data.feeds import BatchReader, Feed, open_feed
 from mflag.data.text_table import save_text_table
-from mflag.errors import InputError, NonFiniteError
+from mflag.errors import NonFiniteError
 from mflag.models.encoder_file import in_float32, save_encoder
 from mflag.optim.schedule import set_learning_rate
 from mflag.runtime.checkpoint import save_checkpoint
@@ -47,17 +47,13 @@ def train(config: TrainConfig) -> bool:
         NonFiniteError: a loss became NaN or infinite.
     """
     validate(config)
-    state = claim_folder(config)
-    if state is not None and _is_finished(config, state):
-        print(f"{config.output_dir} is finished: {state['step']} steps", file=sys.stderr)
+    claim = claim_folder(config)
+    if claim.is_finished:
+        print(f"{config.output_dir} is finished: nothing to do", file=sys.stderr)
         return True
-    run = build_run(config)
-    done = 0
-    if state is not None:
-        _check_data(run, state)
-        run.load_state(state["state"])
-        done = state["step"]
-    prepare_folder(config, starts=state is None)
+    run = build_run(config, claim.state)
+    done = 0 if claim.state is None else int(claim.state["step"])
+    prepare_folder(config, None if claim.state is None else done)
     for line in config.assumed:
         print(f"assumed: {line}", file=sys.stderr)
     if run.text is not None:
@@ -93,12 +89,12 @@ class TrainingLoop:
                 progress("train", "steps", total, self._done) as advance,
             ):
                 self._steps(feed, advance, request)
-            if self._done < total:
-                self._stop(request)
-                return False
-            self._save_checkpoint()
-            self._finish()
-            return True
+                if self._done < total:
+                    self._stop(request)
+                    return False
+                self._save_checkpoint()
+                self._finish()
+                return True
         finally:
             feed.close()
             self._log.close()
@@ -171,16 +167,16 @@ class TrainingLoop:
         if not bool(self._step.is_finite):
             raise NonFiniteError(
                 f"a loss became NaN or infinite at or before step {self._done}; lower optim.lr or "
-                "set compute.precision=fp32; the last checkpoint is whole"
+                "set compute.precision=fp32; the checkpoints on disk are from before"
             )
 
     def _save_checkpoint(self) -> Path:
         self._check_finite()
+        check_finite_state(self._run.state(), self._done)
         state = {
             "step": self._done,
             "config": plain(self._config),
             "data": self._run.prepared.info["hashes"],
-            "finished_at": self._run.total_steps,
             "version": mflag.__version__,
             "state": self._run.state(),
         }
@@ -214,21 +210,24 @@ class TrainingLoop:
             "text": "none" if run.text is None else run.text.metadata["model"],
             "steps_per_epoch": run.stream.steps_per_epoch,
             "world_size": run.stream.world_size,
+            "lr": run.optimizer.param_groups[0].get("initial_lr", config.optim.lr),
         }
         write_model_card(self._folder, config, run.prepared, facts, self._last)
         print(f"encoder: {encoder}", file=sys.stderr)
 
 
-def _is_finished(config: TrainConfig, state: dict[str, Any]) -> bool:
-    return (
-        bool(state["finished_at"] == state["step"])
-        and (Path(config.output_dir) / "encoder.safetensors").is_file()
-    )
+def check_finite_state(state: Any, done: int, name: str = "state") -> None:
+    """Refuse to keep weights or statistics that are not numbers.
 
-
-def _check_data(run: Run, state: dict[str, Any]) -> None:
-    if state["data"] != run.prepared.info["hashes"]:
-        raise InputError(
-            f"cannot resume: {run.prepared.path} holds other data than the checkpoint was trained "
-            "on; prepare the same data, or start anew with overwrite=true"
-        )
+    Raises:
+        NonFiniteError: with the name of the first such tensor.
+    """
+    if isinstance(state, Tensor):
+        if state.is_floating_point() and not bool(state.isfinite().all()):
+            raise NonFiniteError(
+                f"{name} became NaN or infinite at or before step {done}; lower optim.lr or set "
+                "compute.precision=fp32; the checkpoints on disk are from before"
+            )
+    elif isinstance(state, dict):
+        for key, value in state.items():
+            check_finite_state(value, done, f"{name}.{key}")

@@ -55,7 +55,7 @@ class PretrainingLoss(nn.Module):
         self.share_every = config.share_every
         share = config.orthogonality_share
         self.share = None if share is None else GradientShare(share, every=config.share_every)
-        self.register_buffer("measured_share", torch.zeros(()), persistent=False)
+        self.register_buffer("measured_share", torch.zeros(()))
 
     @property
     def weight(self) -> Tensor:
@@ -112,5 +112,6 @@ class PretrainingLoss(nn.Module):
                 torch.autograd.grad(loss, z, retain_graph=True)[0].float().norm()
                 for loss in (weighted, orthogonality)
             )
-            self.measured_share.copy_(self.fixed_weight * balanced / reference)
+            share = self.fixed_weight * balanced / reference
+            self.measured_share.copy_(torch.where(share.isfinite(), share, self.measured_share))
         return weighted + self.fixed_weight * orthogonality

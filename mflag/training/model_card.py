@@ -62,7 +62,7 @@ def write_model_card(
         folder: of the run.
         config: of the run.
         prepared: the training data.
-        facts: encoder_parameters, projector_parameters, text, steps_per_epoch, world_size.
+        facts: encoder_parameters, projector_parameters, text, steps_per_epoch, world_size, lr.
         last_figures: of the last logging point.
     """
     train = prepared.manifest[prepared.manifest["split"] == "train"]
@@ -83,7 +83,6 @@ def write_model_card(
         norm=config.loss.norm,
         balance=balance,
         optimizer=config.optim.name,
-        lr=config.optim.lr,
         schedule=config.optim.schedule,
         epochs=config.train.epochs,
         batch_size=config.train.batch_size,

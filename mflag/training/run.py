@@ -1,6 +1,5 @@
 """Everything a run consists of, built from its configuration."""
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -68,36 +67,49 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def build_run(config: TrainConfig) -> Run:
+def build_run(config: TrainConfig, state: dict[str, Any] | None) -> Run:
     """Open or generate the data, embed the texts, build model, losses and optimizer.
 
     A run that is refused on the way leaves no generated data behind.
 
+    Args:
+        config: validated.
+        state: of the checkpoint to go on from, or None.
+
     Raises:
-        InputError: see ``validate``, ``open_prepared``, ``build_text_table``, ``build_encoder``.
+        InputError: see ``open_prepared``, ``build_text_table``, ``build_encoder``; or the
+            checkpoint was trained on other data.
     """
     folder = Path(config.output_dir)
-    was_there = folder.exists()
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        return _build(config)
+        run = _build(config, None if state is None else state["data"])
     except InputError:
-        if not was_there and folder.exists():
-            shutil.rmtree(folder)
+        if missing:
+            shutil.rmtree(missing[-1], ignore_errors=True)
         raise
+    if state is not None:
+        run.load_state(state["state"])
+    return run
 
 
-def _build(config: TrainConfig) -> Run:
+def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
     compute = choose_compute(config.compute)
+    _try_losses(config, compute)
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.model.arch, config.model.init)
     prepared = _open_data(config)
-    world_size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    if world_size > 1:
-        raise InputError(f"WORLD_SIZE is {world_size}; this version trains with one process")
+    if data_hashes not in (None, prepared.info["hashes"]):
+        raise InputError(
+            f"cannot resume: {prepared.path} holds other data than the checkpoint was trained on; "
+            "prepare the same data, or start anew with overwrite=true"
+        )
     size = len(prepared.rows("train"))
-    stream = IndexStream(size, config.train.batch_size, config.seed, rank, world_size)
+    stream = IndexStream(size, config.train.batch_size, config.seed)
     warn_small_lars_batch(config, stream.global_batch_size)
-    text = build_text_table(prepared, config.text) if config.loss.alignment_weight else None
+    text = None
+    if config.loss.alignment_weight:
+        text = build_text_table(prepared, config.text, device=str(compute.device))
     projector = None if text is None else _projector(config, text)
     loss = PretrainingLoss(config.loss, None if text is None else text.embeddings, projector)
     encoder.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
@@ -119,12 +131,21 @@ def _build(config: TrainConfig) -> Run:
     )
 
 
+def _try_losses(config: TrainConfig, compute: Compute) -> None:
+    """Run both losses once on a few numbers: a forced backend that cannot is refused here."""
+    table, projector = torch.eye(2), nn.Linear(4, 2)
+    loss = PretrainingLoss(config.loss, table, projector).to(compute.device)
+    z = torch.ones(2, 4, device=compute.device, requires_grad=True)
+    loss(z, torch.arange(2), 0).total.backward()
+
+
 def _open_data(config: TrainConfig) -> Prepared:
     if config.data.path is not None:
         return open_prepared(config.data.path)
     folder = Path(config.output_dir) / "data"
     print(f"generating {config.data.size} studies into {folder}", file=sys.stderr)
-    return prepare_phantom(folder, config.data.size, config.data.seed)
+    size, seed = config.data.size, config.data.seed
+    return prepare_phantom(folder, size, seed, replace_other=config.overwrite)
 
 
 def _projector(config: TrainConfig, text: TextTable) -> nn.Module:

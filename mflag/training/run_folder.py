@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from omegaconf import OmegaConf
 from mflag.config.train import TrainConfig
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import check_writable, remove_leftovers, write_text
-from mflag.runtime.checkpoint import newest_checkpoint, read_checkpoint
+from mflag.runtime.checkpoint import list_checkpoints, newest_checkpoint, read_checkpoint, step_of
 
 # May differ between a run and its continuation.
 FREE_KEYS = ("output_dir", "overwrite", "resume", "assumed", "compute", "feed", "log", "checkpoint")
@@ -20,14 +21,21 @@ ARTEFACTS = (
 )  # fmt: skip
 
 
-def claim_folder(config: TrainConfig) -> dict[str, Any] | None:
-    """Decide whether the run starts or goes on.
+@dataclass(frozen=True)
+class Claim:
+    """What a folder allows.
 
-    Args:
-        config: of this call.
+    Attributes:
+        state: of the checkpoint to go on from; None starts the run.
+        is_finished: the folder holds the finished run already.
+    """
 
-    Returns:
-        The state of the checkpoint to go on from, or None to start.
+    state: dict[str, Any] | None = None
+    is_finished: bool = False
+
+
+def claim_folder(config: TrainConfig) -> Claim:
+    """Decide whether the run starts, goes on, or is done; changes nothing on disk.
 
     Raises:
         InputError: the folder holds a run and neither ``resume`` nor ``overwrite`` is given; the
@@ -44,28 +52,37 @@ def claim_folder(config: TrainConfig) -> dict[str, Any] | None:
                 f"output_dir {folder} holds a run already ({held[0].name}); go on with "
                 "resume=auto, replace it with overwrite=true, or give another output_dir"
             )
-        return None
-    if config.resume != "auto":
-        state = read_checkpoint(Path(config.resume))
-    else:
+        return Claim()
+    _check_same(folder, config)
+    if config.resume == "auto":
+        if (folder / "model_card.md").exists():  # written last
+            return Claim(is_finished=True)
         newest = newest_checkpoint(folder / "checkpoints")
-        if newest is None:
-            _check_same(folder, config)
-            return None
-        state = newest[1]
-    _refuse_difference(state["config"], plain(config), config.resume)
-    return state
+        state = None if newest is None else newest[1]
+    else:
+        state = read_checkpoint(Path(config.resume))
+    if state is not None:
+        _refuse_difference(state["config"], plain(config), str(config.resume))
+    return Claim(state)
 
 
-def prepare_folder(config: TrainConfig, starts: bool) -> None:
-    """Make the folder and write ``config.yaml``; a run that starts removes the one before.
+def prepare_folder(config: TrainConfig, done: int | None) -> None:
+    """Make the folder and write ``config.yaml``.
+
+    Args:
+        config: of the run.
+        done: steps of the checkpoint to go on from, after which nothing stays; None starts the
+            run and removes the one before.
 
     Raises:
         InputError: the folder cannot be written.
     """
     folder = Path(config.output_dir)
-    for path in _held(folder) if starts else ():
+    for path in _held(folder) if done is None else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in list_checkpoints(folder / "checkpoints"):
+        if done is not None and step_of(path) > done:
+            path.unlink()
     write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(config))))
     remove_leftovers(folder)
     remove_leftovers(folder / "checkpoints")
@@ -81,8 +98,14 @@ def _held(folder: Path) -> list[Path]:
 
 
 def _check_same(folder: Path, config: TrainConfig) -> None:
-    """A run that was stopped before its first checkpoint starts again, if it is the same run."""
+    """Refuse to go on in a folder that holds another run."""
     written = folder / "config.yaml"
+    held = _held(folder)
+    if held and not written.is_file():
+        raise InputError(
+            f"output_dir {folder} holds {held[0].name} but no config.yaml, so it is no run to "
+            "resume; give another output_dir, or overwrite=true without resume"
+        )
     if written.is_file():
         before = OmegaConf.to_container(OmegaConf.load(written))
         assert isinstance(before, dict)

@@ -8,6 +8,7 @@ from typing import IO
 
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from mflag.errors import InputError
 from mflag.runtime.atomic_write import atomic_write
 
 
@@ -36,9 +37,15 @@ class RunLog:
             step: from 1.
             figures: by name; None where there is none.
         """
-        self._file.write(json.dumps({"step": step, **figures}) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(json.dumps({"step": step, **figures}, allow_nan=False) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise InputError(
+                f"cannot write {self._file.name}: {error.strerror}; free space and go on with "
+                "resume=auto"
+            ) from error
         if self._board is not None:
             for name, value in figures.items():
                 if value is not None:

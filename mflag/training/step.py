@@ -79,7 +79,9 @@ class TrainingStep:
         """The whole batch's loss with the memory of ``size`` images.
 
         All parts are embedded without graph, one loss gives the gradient of every latent, and each
-        part is embedded again to take its rows of that gradient further back.
+        part is embedded again to take its rows of that gradient further back. Equal to the whole
+        batch's step up to BatchNorm, which normalises by the part and moves its statistics once a
+        part.
         """
         with torch.no_grad(), self._autocast(), keep_batchnorm_statistics(self._encoder):
             z = torch.cat([self._embed(part).float() for part in images.split(size)])

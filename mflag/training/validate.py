@@ -1,13 +1,15 @@
 """What can be refused before anything is read or written."""
 
 import math
+import os
 import sys
 
 from torch import nn
 
 from mflag.config.train import TrainConfig
 from mflag.data.augment import check_augment
-from mflag.data.feeds import FEEDS
+from mflag.data.feeds import check_feed
+from mflag.data.text_vectors import choose_text_source
 from mflag.errors import InputError
 from mflag.models.encoder_file import EMBEDDING_DIM
 from mflag.models.projector import build_projector
@@ -47,8 +49,13 @@ def validate(config: TrainConfig) -> None:
         raise InputError(
             f"data.source is {config.data.source!r}; use data=phantom or data.path=DIR"
         )
-    if config.feed.name not in FEEDS:
-        raise InputError(f"feed.name is {config.feed.name!r}; choose one of {', '.join(FEEDS)}")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}; this version trains with one process"
+        )
+    check_feed(config.feed)
+    if config.loss.alignment_weight:
+        choose_text_source(config.text)  # refuses a missing package, folder or weights
     if config.train.batch_size > config.data.size and config.data.path is None:
         raise InputError(
             f"train.batch_size is {config.train.batch_size}, but data.size is {config.data.size}; "
@@ -109,7 +116,14 @@ def _check_optim(config: TrainConfig) -> None:
             "optim.weight_decay": optim.weight_decay,
             "optim.warmup_epochs": optim.warmup_epochs,
             "optim.min_lr": optim.min_lr,
+            "optim.restart_epochs": optim.restart_epochs,
         },
+    )
+    _finite(
+        {
+            "optim.warmup_epochs": optim.warmup_epochs,
+            "optim.restart_epochs": optim.restart_epochs,
+        }
     )
     build_optimizer([nn.Linear(1, 1)], optim, 1)
     learning_rate_by_step(optim, 1, 1)

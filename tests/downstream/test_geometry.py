@@ -14,7 +14,7 @@ def test_one_direction_holds_all_variance_of_collapsed_features():
     z = np.outer(np.arange(10.0), np.ones(5)) + 7
     geometry = latent_geometry(z)
     assert geometry["top_share"] == pytest.approx(1)
-    assert geometry["effective_rank"] == pytest.approx(1)
+    assert geometry["effective_rank_centred"] == pytest.approx(1)
 
 
 def test_constant_features_are_counted_as_dead():
@@ -24,4 +24,4 @@ def test_constant_features_are_counted_as_dead():
 
 
 def test_constant_images_have_no_spectrum():
-    assert latent_geometry(np.ones((5, 3)))["effective_rank"] == 0.0
+    assert latent_geometry(np.ones((5, 3)))["effective_rank_centred"] == 0.0

@@ -55,7 +55,9 @@ def test_an_error_of_the_reader_reaches_the_loop(prepared):
         list(open_feed(FeedConfig("cache"), broken, range(3)))
 
 
-@pytest.mark.parametrize(("size", "shrink"), [(32, 4), (64, 2), (96, 1), (128, 1), (224, 1)])
+@pytest.mark.parametrize(
+    ("size", "shrink"), [(32, 4), (64, 2), (96, 2), (127, 2), (128, 1), (224, 1)]
+)
 def test_small_training_images_come_from_a_box_averaged_level(size, shrink):
     assert source_shrink(size) == shrink
 

@@ -1,6 +1,7 @@
 """``python -m mflag.train`` by its command line, in this process."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -10,7 +11,9 @@ from safetensors.torch import load_file
 
 from mflag import cli
 from mflag.config.train import TrainConfig
+from mflag.data.manifest import open_prepared
 from mflag.models import load_encoder
+from mflag.runtime.checkpoint import list_checkpoints, read_checkpoint, save_checkpoint
 from mflag.train import main
 
 FORMAT_9 = '{"format": 9, "count": 1, "hashes": {"manifest.parquet": "", "images.u8": ""}}'
@@ -124,6 +127,82 @@ def test_a_used_folder_is_refused_and_overwritten_when_asked(train, prepared, tm
     assert steps_of(tmp_path / "run") == [1, 5, 6]
 
 
+def test_a_refused_overwrite_keeps_the_old_run(train, prepared, tmp_path):
+    command = (f"data.path={prepared.path}", "output_dir=run", *QUICK)
+    train(*command)
+    before = (tmp_path / "run" / "encoder.safetensors").read_bytes()
+    code, _ = train(*command, "overwrite=true", "train.batch_size=50")
+    assert code == 2
+    assert (tmp_path / "run" / "encoder.safetensors").read_bytes() == before
+
+
+def test_a_finished_run_without_checkpoints_is_not_trained_again(train, prepared, tmp_path):
+    command = (f"data.path={prepared.path}", "output_dir=run", *QUICK)
+    train(*command)
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    encoder = tmp_path / "run" / "encoder.safetensors"
+    before = encoder.stat().st_mtime_ns
+    code, err = train(*command, "resume=auto")
+    assert (code, "is finished" in err) == (0, True)
+    assert encoder.stat().st_mtime_ns == before
+
+
+def test_resume_in_a_folder_that_is_no_run_is_refused(train, prepared, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "encoder.safetensors").touch()
+    code, err = train(f"data.path={prepared.path}", "output_dir=run", "resume=auto", *QUICK)
+    assert code == 2 and "no config.yaml" in err
+    assert (tmp_path / "run" / "encoder.safetensors").exists()
+
+
+def test_resume_from_an_older_checkpoint_drops_the_newer_ones(train, prepared, tmp_path):
+    command = (f"data.path={prepared.path}", "output_dir=run", *QUICK, "checkpoint.every=2")
+    train(*command, "checkpoint.keep=9")
+    folder = tmp_path / "run" / "checkpoints"
+    reference = (tmp_path / "run" / "encoder.safetensors").read_bytes()
+    code, _ = train(*command, f"resume={folder / 'step_000000002.ckpt'}")
+    assert code == 0
+    assert (tmp_path / "run" / "encoder.safetensors").read_bytes() == reference
+    assert steps_of(tmp_path / "run") == [1, 5, 6]
+    assert list_checkpoints(folder)[0].name == "step_000000006.ckpt"
+
+
+def test_resume_on_other_data_is_refused(train, prepared, tmp_path):
+    command = ("output_dir=run", *QUICK, "data.size=40", "train.batch_size=8", "train.epochs=1")
+    assert train(*command)[0] == 0
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_000000004.ckpt"
+    state = read_checkpoint(checkpoint)
+    state["data"] = {"images.u8": "other"}
+    save_checkpoint(checkpoint.parent, 4, state, keep=1)
+    (tmp_path / "run" / "model_card.md").unlink()
+    code, err = train(*command, "resume=auto")
+    assert code == 2 and "holds other data" in err
+
+
+def test_more_studies_replace_generated_ones_when_asked(train, tmp_path):
+    quick = (*QUICK, "train.batch_size=8", "train.epochs=1")
+    train("output_dir=run", *quick, "data.size=40")
+    code, err = train("output_dir=run", *quick, "data.size=60", "overwrite=true")
+    assert code == 0, err
+    assert len(open_prepared(tmp_path / "run" / "data")) == 60
+
+
+def test_weights_that_are_not_numbers_are_never_kept(train, prepared, tmp_path, monkeypatch):
+    def poison(self, *_, **__):
+        self.param_groups[0]["params"][0].data.fill_(float("nan"))
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", poison)
+    code, err = train(f"data.path={prepared.path}", "output_dir=run", *QUICK, "checkpoint.every=1")
+    assert code == 3 and "state.encoder.conv1.weight became NaN" in err
+    assert not list_checkpoints(tmp_path / "run" / "checkpoints")
+
+
+def test_a_forced_backend_that_cannot_run_is_refused_before_the_data_is_read(train, monkeypatch):
+    monkeypatch.setenv("MFLAG_BACKEND", "cuda")
+    code, err = train("data.size=40")
+    assert code == 2 and err.startswith("error: backend 'cuda' cannot run here")
+
+
 def test_resume_with_another_configuration_is_refused(train, prepared):
     command = (f"data.path={prepared.path}", "output_dir=run", *QUICK)
     train(*command)
@@ -165,6 +244,12 @@ def test_non_finite_loss_is_exit_code_3(train, prepared):
         (["optim.schedule=linear"], "linear"),
         (["optim.lr=-1"], "optim.lr is -1.0"),
         (["augment.scale_min=0"], "augment.scale_min is 0.0"),
+        (["optim.warmup_epochs=inf"], "optim.warmup_epochs is inf"),
+        (["optim.restart_epochs=-1"], "optim.restart_epochs is -1.0"),
+        (["feed.prefetch=0"], "feed.prefetch is 0"),
+        (["feed.workers=-1"], "feed.workers is -1"),
+        (["text.name=word2vec"], "choose one of lsa, minilm, folder"),
+        (["text.path=missing"], "missing"),
         (["resume=missing.ckpt"], "cannot be read"),
         (["output_dir=/proc/run"], "cannot write into /proc/run"),
     ],

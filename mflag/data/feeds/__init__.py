@@ -8,7 +8,7 @@ from mflag.data.feeds.cache import CacheFeed
 from mflag.data.feeds.torch_loader import TorchFeed
 from mflag.errors import InputError
 
-__all__ = ["FEEDS", "Batch", "BatchReader", "Feed", "open_feed"]
+__all__ = ["FEEDS", "Batch", "BatchReader", "Feed", "check_feed", "open_feed"]
 
 FEEDS: dict[str, Callable[[BatchReader, range, FeedConfig], Feed]] = {
     "cache": CacheFeed,
@@ -16,12 +16,25 @@ FEEDS: dict[str, Callable[[BatchReader, range, FeedConfig], Feed]] = {
 }
 
 
+def check_feed(config: FeedConfig) -> None:
+    """Refuse what cannot be opened.
+
+    Raises:
+        InputError: unknown feed, negative workers, or nothing to read ahead.
+    """
+    if config.name not in FEEDS:
+        raise InputError(f"feed.name is {config.name!r}; choose one of {', '.join(FEEDS)}")
+    if config.workers < 0:
+        raise InputError(f"feed.workers is {config.workers}; give 0 or more")
+    if config.prefetch < 1:
+        raise InputError(f"feed.prefetch is {config.prefetch}; give 1 or more")
+
+
 def open_feed(config: FeedConfig, reader: BatchReader, steps: range) -> Feed:
     """Start reading the batches of ``steps``.
 
     Raises:
-        InputError: ``feed.name`` is unknown.
+        InputError: see ``check_feed``.
     """
-    if config.name not in FEEDS:
-        raise InputError(f"feed.name is {config.name!r}; choose one of {', '.join(FEEDS)}")
+    check_feed(config)
     return FEEDS[config.name](reader, steps, config)

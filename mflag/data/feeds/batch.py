@@ -24,6 +24,10 @@ class Batch:
     images: Tensor
     rows: Tensor
 
+    def pinned(self) -> "Batch":
+        """Copy the images into pinned memory; rows stay, the CPU uses them."""
+        return Batch(self.images.pin_memory(), self.rows)
+
 
 class Feed(Protocol):
     """An iterator of batches that holds threads or processes until it is closed."""
@@ -40,14 +44,18 @@ class Feed(Protocol):
 class BatchReader:
     """Reads the batch of a step: a pure function, so any feed may read any step."""
 
-    def __init__(self, prepared: Prepared, stream: IndexStream, image_size: int) -> None:
+    def __init__(
+        self, prepared: Prepared, stream: IndexStream, image_size: int, *, pins: bool = False
+    ) -> None:
         """Keep what is needed to read.
 
         Args:
             prepared: the studies.
             stream: order of the rows of the training split.
             image_size: what training asks for; below 128 a box-averaged level is read.
+            pins: put batches into pinned memory, from where a GPU copies without a stop.
         """
+        self.pins = pins
         self._images = prepared.images
         self._rows = prepared.rows("train")
         self._stream = stream
@@ -66,7 +74,7 @@ class BatchReader:
 def source_shrink(image_size: int) -> int:
     """By which power of 2 the stored images are averaged before an image_size² crop is cut."""
     shrink = 1
-    while IMAGE_SIZE // (2 * shrink) >= 2 * image_size:
+    while IMAGE_SIZE // (2 * shrink) > image_size:
         shrink *= 2
     return shrink
 

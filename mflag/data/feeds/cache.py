@@ -6,20 +6,13 @@ from collections.abc import Iterator
 
 from mflag.config.feed import FeedConfig
 from mflag.data.feeds.batch import Batch, BatchReader
-from mflag.errors import InputError
 
 
 class CacheFeed:
     """Reads the next batches while the current one is computed."""
 
     def __init__(self, reader: BatchReader, steps: range, config: FeedConfig) -> None:
-        """Start the reading thread.
-
-        Raises:
-            InputError: feed.prefetch < 1.
-        """
-        if config.prefetch < 1:
-            raise InputError(f"feed.prefetch is {config.prefetch}; give 1 or more")
+        """Start the reading thread."""
         self._reader = reader
         self._steps = steps
         self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(config.prefetch)
@@ -49,7 +42,8 @@ class CacheFeed:
             for step in self._steps:
                 if self._closed.is_set():
                     return
-                self._put(self._reader.read(step))
+                batch = self._reader.read(step)
+                self._put(batch.pinned() if self._reader.pins else batch)
             self._put(None)
         except BaseException as error:  # handed to the consumer, which raises it
             self._put(error)

@@ -1,5 +1,6 @@
 """Feed ``torch``: a DataLoader, one batch a task; runs anywhere."""
 
+import signal
 from collections.abc import Iterator
 
 from torch import Tensor
@@ -7,7 +8,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mflag.config.feed import FeedConfig
 from mflag.data.feeds.batch import Batch, BatchReader
-from mflag.errors import InputError
+from mflag.runtime.signals import STOP_SIGNALS
 
 
 class _Steps(Dataset[tuple[Tensor, Tensor]]):
@@ -21,19 +22,24 @@ class _Steps(Dataset[tuple[Tensor, Tensor]]):
         return batch.images, batch.rows
 
 
+def _ignore_stop_signals(worker: int) -> None:
+    """A signal to the whole process group must leave the workers until the loop has saved."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class TorchFeed:
     """Reads by ``feed.workers`` processes; 0 reads in the loop itself."""
 
     def __init__(self, reader: BatchReader, steps: range, config: FeedConfig) -> None:
-        """Prepare the loader; its processes start with the first batch.
-
-        Raises:
-            InputError: feed.workers < 0.
-        """
-        if config.workers < 0:
-            raise InputError(f"feed.workers is {config.workers}; give 0 or more")
+        """Prepare the loader; its processes start with the first batch."""
         self._loader: DataLoader[tuple[Tensor, Tensor]] | None = DataLoader(
-            _Steps(reader), batch_size=None, sampler=steps, num_workers=config.workers
+            _Steps(reader),
+            batch_size=None,
+            sampler=steps,
+            num_workers=config.workers,
+            pin_memory=reader.pins,
+            worker_init_fn=_ignore_stop_signals,
         )
 
     def __iter__(self) -> Iterator[Batch]:
