@@ -1,4 +1,4 @@
-"""Orthogonality loss for B <= 256 and B < N: two launches, loss and gradient.
+"""Orthogonality loss for B <= 256 and B < N: two launches (``sample``: three), loss and gradient.
 
     K = xxᵀ,  d_i = Σ_b x_bi²/s,  L = a [ Σ_i (d_i − t)² + λ (‖K‖²/s² − Σ_i d_i²) ]
     ∂L/∂x = (4a/s) [ λ K x/s + x·diag(c) ],  c_i = (d_i − t) − λ d_i
@@ -7,7 +7,8 @@ The first launch works out K: blocks of its lower triangle times slots of column
 products in fixed places; the last program of a block to finish adds them in order. The second
 launch holds all rows of a tile of columns: K·x, the backward of the norm, and the column sums,
 which its last program adds in order. Multiples of x that vanish in the backward of the norm are
-left out (mflag/ops/orthogonality_reference.py).
+left out (mflag/ops/orthogonality_reference.py). For ``sample`` a launch before these brings every
+row to a largest element in [1, 2) by a power of two: K of huge rows would overflow.
 """
 
 from typing import Any, NamedTuple
@@ -74,8 +75,24 @@ def _raw(z, row_stride, rows, columns, B, N):
 
 
 @triton.jit
+def row_scale_kernel(z, row_scale, row_stride, N, WIDTH: tl.constexpr):
+    """2^−e for the largest |z_bi| of the row in [2^e, 2^(e+1)); 1 for a row with NaN or infinity."""
+    row = tl.program_id(0)
+    largest = tl.zeros((WIDTH,), tl.int32)
+    for start in range(0, N, WIDTH):
+        column = start + tl.arange(0, WIDTH)
+        value = tl.load(z + row * row_stride + column, column < N, 0).to(tl.float32)
+        largest = tl.maximum(largest, tl.abs(value).to(tl.int32, bitcast=True))
+    exponent = tl.max(largest, 0) >> 23  # of float32; as integers, NaN is the largest
+    inverse = tl.maximum(254 - exponent, 1)
+    inverse = tl.where(exponent == 255, 127, inverse)
+    tl.store(row_scale + row, (inverse << 23).to(tl.float32, bitcast=True))
+
+
+# B is 1 in practice too, and triton would make a Python integer of it.
+@triton.jit(do_not_specialize=["B"])
 def gram_kernel(
-    z, partial, partial_diagonal, K, diagonal, counters,
+    z, row_scale, partial, partial_diagonal, K, diagonal, counters,
     row_stride, B, N, span, slots, pairs,
     NORM: tl.constexpr, EPS: tl.constexpr,
     ROWS: tl.constexpr, SIDE: tl.constexpr, DEPTH: tl.constexpr,
@@ -90,6 +107,9 @@ def gram_kernel(
     rows, columns = block_row * SIDE + side, block_column * SIDE + side
     sum_block = tl.zeros((SIDE, SIDE), tl.float32)
     sum_diagonal = tl.zeros((SIDE,), tl.float64)
+    if NORM == SAMPLE:
+        row_factor = tl.load(row_scale + rows, rows < B, 1)
+        column_factor = tl.load(row_scale + columns, columns < B, 1)
     for start in range(slot * span, min(slot * span + span, N), DEPTH):
         inner = start + tl.arange(0, DEPTH)
         if (NORM == FEATURE) or (NORM == STANDARDIZE):
@@ -101,8 +121,12 @@ def gram_kernel(
         else:
             a = _raw(z, row_stride, rows, inner, B, N)
             b = _raw(z, row_stride, columns, inner, B, N)
+        if NORM == SAMPLE:
+            a *= row_factor[:, None]
+            b *= column_factor[:, None]
         sum_block = tl.dot(a, tl.trans(b), sum_block, input_precision="ieee")
-        sum_diagonal += tl.sum(a.to(tl.float64) * a.to(tl.float64), 1)
+        a64 = a.to(tl.float64)
+        sum_diagonal += tl.sum(a64 * a64, 1)
 
     block = side[:, None] * SIDE + side[None, :]
     tl.store(partial + (slot * pairs + pair) * SIDE * SIDE + block, sum_block)
@@ -121,15 +145,26 @@ def gram_kernel(
                 total_diagonal += own
         mask = (rows < B)[:, None] & (columns < B)[None, :]
         tl.store(K + rows[:, None] * B + columns[None, :], total, mask)
-        tl.store(K + columns[None, :] * B + rows[:, None], total, mask)
+        mirror = mask & (block_row != block_column)
+        tl.store(K + columns[None, :] * B + rows[:, None], total, mirror)
         if block_row == block_column:
             tl.store(diagonal + rows, total_diagonal, rows < B)
         tl.store(counters + pair, 0)
 
 
 @triton.jit
+def _row_inverse(diagonal, row_scale, rows, B, EPS: tl.constexpr):
+    """1/r and ‖z_b‖² of rows, both of the scaled row, ε², and the scale; rows from B on have 1."""
+    scale = tl.load(row_scale + rows, rows < B, 1).to(tl.float64)
+    squared = tl.load(diagonal + rows, rows < B, 1)
+    short = EPS * scale
+    inverse = 1 / tl.where(squared < short * short, short, tl.sqrt(squared))
+    return inverse, squared, short * short, scale
+
+
+@triton.jit(do_not_specialize=["B"])
 def gradient_kernel(
-    z, K, diagonal, partial, counter, loss, gradient,
+    z, row_scale, K, diagonal, partial, counter, loss, gradient,
     row_stride, B, N, tiles,
     NORM: tl.constexpr, SCALE: tl.constexpr, TARGET: tl.constexpr, LAMBDA: tl.constexpr,
     FACTOR: tl.constexpr, EPS: tl.constexpr, NEED_GRAD: tl.constexpr,
@@ -148,18 +183,21 @@ def gradient_kernel(
     unit = tl.load(diagonal + rows, rows < B, 0)
     row_inverse = tl.full((ROWS,), 1, tl.float64)
     if NORM == SAMPLE:
-        squared = unit
-        row_inverse = 1 / tl.where(squared < EPS * EPS, EPS, tl.sqrt(squared))
-        unit = squared * row_inverse * row_inverse
-        if LAMBDA == 1:  # exact, and NaN stays
-            unit = tl.where(squared >= EPS * EPS, 1, unit)
+        scaled_inverse, squared, short, row_factor = _row_inverse(diagonal, row_scale, rows, B, EPS)
+        unit = squared * scaled_inverse * scaled_inverse
+        if LAMBDA == 1:  # exact; NaN stays, and infinity becomes it
+            unit = tl.where((squared >= short) & (squared < float("inf")), 1, unit)
+        unit = tl.where(rows < B, unit, 0)
+        row_inverse = scaled_inverse * row_factor
     if (NORM == FEATURE) or (NORM == STANDARDIZE):
         mean, rest, inverse, column_squared = _column_statistics(
             z, row_stride, rows, columns, B, N, NORM, EPS
         )
         x = _normalised_columns(z, row_stride, rows, columns, B, N, mean, rest, inverse)
     else:
-        x = _raw(z, row_stride, rows, columns, B, N) * row_inverse.to(tl.float32)[:, None]
+        x = _raw(z, row_stride, rows, columns, B, N)
+        if NORM == SAMPLE:
+            x = x * row_factor.to(tl.float32)[:, None] * scaled_inverse.to(tl.float32)[:, None]
 
     product = tl.zeros((ROWS, COLUMNS), tl.float32)
     off_diagonal = tl.zeros((ROWS,), tl.float64)
@@ -168,10 +206,10 @@ def gradient_kernel(
         mask = (rows < B)[:, None] & (other < B)[None, :] & (rows[:, None] != other[None, :])
         k = tl.load(K + rows[:, None] * B + other[None, :], mask, 0)
         if NORM == SAMPLE:
-            other_squared = tl.load(diagonal + other, other < B, 1)
-            other_inverse = 1 / tl.where(other_squared < EPS * EPS, EPS, tl.sqrt(other_squared))
-            k = (k * row_inverse[:, None] * other_inverse[None, :]).to(tl.float32)
-            y = _raw(z, row_stride, other, columns, B, N) * other_inverse.to(tl.float32)[:, None]
+            other_inverse, _, _, other_factor = _row_inverse(diagonal, row_scale, other, B, EPS)
+            k = (k * scaled_inverse[:, None] * other_inverse[None, :]).to(tl.float32)
+            y = _raw(z, row_stride, other, columns, B, N)
+            y = y * other_factor.to(tl.float32)[:, None] * other_inverse.to(tl.float32)[:, None]
         elif NORM == NONE:
             y = _raw(z, row_stride, other, columns, B, N)
         else:
@@ -191,7 +229,7 @@ def gradient_kernel(
             c = d - TARGET - LAMBDA * d
         left_out = c + inner * alpha
         if NORM == SAMPLE:  # λ = 1: c is −t, and the rows alone decide
-            kept = tl.where(squared < EPS * EPS, inner * unit - TARGET, -inner * off_diagonal)
+            kept = tl.where(squared < short, inner * unit - TARGET, -inner * off_diagonal)
         else:
             kept = inner * (unit - alpha)
         h = product * inner.to(tl.float32) + x * kept.to(tl.float32)[:, None]
@@ -233,8 +271,11 @@ _COUNTERS: dict[tuple[torch.device, int], Tensor] = {}
 
 
 def _counters_for(device: torch.device, count: int) -> Tensor:
-    """Zeros that every launch leaves as zeros; two streams do not share them."""
-    stream = torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+    """Zeros that every launch leaves as zeros; two streams do not share them, nor two graphs."""
+    is_cuda = device.type == "cuda"
+    if is_cuda and torch.cuda.is_current_stream_capturing():  # a graph replays on any stream
+        return torch.zeros(count, dtype=torch.int32, device=device)
+    stream = torch.cuda.current_stream(device).cuda_stream if is_cuda else 0
     key = (device, stream)
     if key not in _COUNTERS:
         _COUNTERS[key] = torch.zeros(64, dtype=torch.int32, device=device)
@@ -242,11 +283,12 @@ def _counters_for(device: torch.device, count: int) -> Tensor:
 
 
 def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tuple[Tensor, Tensor]:
-    """Return the loss and ∂L/∂z (empty unless ``need_grad``).
+    """Return the loss and ∂L/∂z (empty unless ``need_grad``), both float32.
 
     Args:
-        z: (B, N) float16, bfloat16 or float32 with unit stride along N; B <= 256 and B < N. With
-            ``sample``, λ is 1: otherwise its projection needs sums over all columns.
+        z: (B, N) float16, bfloat16 or float32 with unit stride along N; B <= 256, B < N and fewer
+            than 2³¹ elements. With ``sample``, λ is 1: otherwise its projection needs sums over
+            all columns.
         parameters: the formula.
         need_grad: whether to work out the gradient.
     """
@@ -268,16 +310,19 @@ def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tu
     sums = torch.empty(tiles, 2, **double)
     counters = _counters_for(device, pairs + 1)
     loss = torch.empty((), **single)
-    gradient = torch.empty((B, N) if need_grad else 0, device=device, dtype=z.dtype)
+    gradient = torch.empty((B, N) if need_grad else 0, **single)
+    row_scale = torch.empty(B, **single)
     with torch.cuda.device_of(z):
+        if parameters.norm == CODES["sample"]:
+            row_scale_kernel[(B,)](z, row_scale, z.stride(0), N, WIDTH=1024)
         gram_kernel[(pairs, slots)](
-            z, partial, partial_diagonal, K, diagonal, counters,
+            z, row_scale, partial, partial_diagonal, K, diagonal, counters,
             z.stride(0), B, N, span, slots, pairs,
             NORM=parameters.norm, EPS=parameters.eps,
             ROWS=rows, SIDE=row.side, DEPTH=row.depth, num_warps=row.gram_warps,
         )  # fmt: skip
         gradient_kernel[(tiles,)](
-            z, K, diagonal, sums, counters[pairs:], loss, gradient,
+            z, row_scale, K, diagonal, sums, counters[pairs:], loss, gradient,
             z.stride(0), B, N, tiles,
             NORM=parameters.norm, SCALE=parameters.scale, TARGET=parameters.target,
             LAMBDA=parameters.offdiag_weight, FACTOR=parameters.factor, EPS=parameters.eps,

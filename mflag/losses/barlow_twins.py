@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mflag.errors import InputError
 from mflag.ops.barlow_twins import barlow_twins_loss
+from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import standardize, widen
 
 
@@ -42,10 +43,26 @@ class BarlowTwinsLoss(nn.Module):
     def _over_ranks(self, z_a: Tensor, z_b: Tensor) -> Tensor:
         with torch.autocast(z_a.device.type, enabled=False):
             x, y = standardize(widen(z_a))[0], standardize(widen(z_b))[0]
-            C = _SumOverRanks.apply(x.T @ y / (x.shape[0] * dist.get_world_size()))
+            C = _SumOverRanks.apply(_Product.apply(x, y) / (x.shape[0] * dist.get_world_size()))
             diagonal = C.diagonal()
             off_diagonal = C.square().sum() - diagonal.square().sum()
             return (diagonal - 1).square().sum() + self.lambda_param * off_diagonal
+
+
+class _Product(torch.autograd.Function):
+    """xᵀy in float32, forward and backward, whatever is set globally."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y)
+        with float32_products(x.device.type):
+            return x.T @ y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = ctx.saved_tensors
+        with float32_products(x.device.type):
+            return y @ gradient.T, x @ gradient
 
 
 class _SumOverRanks(torch.autograd.Function):

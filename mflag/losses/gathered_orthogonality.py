@@ -6,46 +6,69 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mflag.ops.orthogonality import orthogonality_loss
+from mflag.errors import InputError
+from mflag.ops.orthogonality import orthogonality_of_rows
+from mflag.ops.orthogonality_reference import Formula, OwnRows
 
 REDUCTIONS = ("mean", "sum")
 
 
-class _OwnRows(torch.autograd.Function):
+class _WithGradient(torch.autograd.Function):
     """The global value, with the gradient of this rank's rows."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
         ctx.save_for_backward(gradient)
+        ctx.dtype = z.dtype
         return value.clone()
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, incoming: Tensor) -> Any:
         (gradient,) = ctx.saved_tensors
-        return incoming * gradient, None, None
+        return (incoming * gradient).to(ctx.dtype), None, None
 
 
-def gathered_orthogonality_loss(z: Tensor, reduction: str, **arguments: Any) -> Tensor:
+def gathered_orthogonality_loss(
+    z: Tensor, reduction: str, formula: Formula, precision: str, backend: str | None
+) -> Tensor:
     """Return the loss of all ranks' rows; the backward gives this rank's rows their gradient.
 
     Args:
         z: (B, N) this rank's rows; every rank has as many.
         reduction: ``mean``: the gradient is times the world size, because the framework averages
             over the ranks; ``sum``: as it is.
-        arguments: keyword arguments of ``orthogonality_loss``.
+        formula: the parameters of the loss.
+        precision: ``highest`` or ``tf32``.
+        backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
+
+    Raises:
+        InputError: the ranks have different numbers of rows, or as ``orthogonality_loss``.
     """
     rank, world_size = dist.get_rank(), dist.get_world_size()
     rows = z.shape[0]
+    _check_rows(rows, z.device)
     everything = z.new_empty(world_size * rows, *z.shape[1:])
     dist.all_gather_into_tensor(everything, z.detach().contiguous())
-    if not (z.requires_grad and torch.is_grad_enabled()):
-        return orthogonality_loss(everything, **arguments)
-    with torch.enable_grad():
-        everything.requires_grad_()
-        value = orthogonality_loss(everything, **arguments)
-        (gradient,) = torch.autograd.grad(value, everything)
-    own = gradient[rank * rows : (rank + 1) * rows]
-    if reduction == "mean":
-        own = own * world_size
-    return _OwnRows.apply(z, value.detach(), own)
+    own = OwnRows(rank * rows, rows, _sum_over_ranks)
+    need_grad = z.requires_grad and torch.is_grad_enabled()
+    value, gradient = orthogonality_of_rows(everything, own, need_grad, backend, precision, formula)
+    if not need_grad:
+        return value
+    return _WithGradient.apply(z, value, gradient * world_size if reduction == "mean" else gradient)
+
+
+def _check_rows(rows: int, device: torch.device) -> None:
+    counts = torch.empty(dist.get_world_size(), dtype=torch.int64, device=device)
+    dist.all_gather_into_tensor(counts, torch.tensor([rows], device=device))
+    if not (counts == rows).all():
+        raise InputError(
+            f"the ranks have {counts.tolist()} rows; give every rank as many "
+            "(drop the last, incomplete batch)"
+        )
+
+
+def _sum_over_ranks(part: Tensor) -> Tensor:
+    total = part.clone()
+    dist.all_reduce(total)
+    return total

@@ -10,6 +10,7 @@ from mflag.losses.gathered_orthogonality import REDUCTIONS, gathered_orthogonali
 from mflag.losses.presets import ORTHOGONALITY_PRESETS
 from mflag.native import backends
 from mflag.ops.orthogonality import check_formula, orthogonality_loss
+from mflag.ops.orthogonality_reference import Formula
 
 
 class OrthogonalityLoss(nn.Module):
@@ -90,20 +91,16 @@ class OrthogonalityLoss(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the loss of latents ``z`` (B, N): () float32, float64 for float64."""
+        scale = None if self.scale == "batch" else float(self.scale)
+        formula = Formula(self.norm, scale, self.target, self.offdiag_weight, self.factor, self.eps)
         is_gathered = self.gather and torch.distributed.is_initialized()
-        arguments: dict[str, Any] = {
-            "norm": self.norm,
-            "scale": self.scale,
-            "target": self.target,
-            "offdiag_weight": self.offdiag_weight,
-            "factor": self.factor,
-            "eps": self.eps,
-            "precision": self.precision,
-            "backend": self.backend,
-        }
         if is_gathered and torch.distributed.get_world_size() > 1:
-            return gathered_orthogonality_loss(z, self.gradient_reduction, **arguments)
-        return orthogonality_loss(z, **arguments)
+            return gathered_orthogonality_loss(
+                z, self.gradient_reduction, formula, self.precision, self.backend
+            )
+        return orthogonality_loss(
+            z, **formula._asdict(), precision=self.precision, backend=self.backend
+        )
 
     def extra_repr(self) -> str:
         """Return the formula's parameters for ``repr``."""

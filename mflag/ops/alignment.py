@@ -66,6 +66,9 @@ def _check(z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float) -> Non
     check_latents(z_t, "z_t")
     if not math.isfinite(factor):
         raise InputError(f"factor is {factor!r}; give a finite number")
+    devices = [str(tensor.device) for tensor in (z_a, z_t, index) if tensor is not None]
+    if len(set(devices)) > 1:
+        raise InputError(f"inputs are on {', '.join(devices)}; give all of them on one device")
     if z_a.shape[1] != z_t.shape[1]:
         raise InputError(
             f"z_a has {z_a.shape[1]} columns but z_t has {z_t.shape[1]}; give the same dimension"
@@ -84,11 +87,18 @@ def _check(z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float) -> Non
 def _check_range(index: Tensor, rows: int) -> None:
     """Look at the values on the CPU; a GPU checks them itself, without a stop here."""
     if index.device.type != "cpu":
+        assert_range(index, rows)
         return
     low, high = index.min().item(), index.max().item()
     if low < 0 or high >= rows:
         wrong = low if low < 0 else high
         raise InputError(f"index holds {wrong!r}; the table has rows 0 to {rows - 1}")
+
+
+def assert_range(index: Tensor, rows: int) -> None:
+    """Let the device fail on an index outside 0 to rows − 1: a negative one would wrap around."""
+    is_inside = ((index >= 0) & (index < rows)).all()
+    torch._assert_async(is_inside, f"an index is outside of the table's rows 0 to {rows - 1}")
 
 
 def _reference(
@@ -99,9 +109,9 @@ def _reference(
     cosine = (a.x * t.x).sum(1, keepdim=True)
     loss = factor * (2 - 2 * cosine.double()).mean()
     slope = -2 * factor / z_a.shape[0]
-    gradient_a = slope * _projected(t.x, a, cosine) if wanted[0] else z_a.new_empty(0)
-    gradient_t = slope * _projected(a.x, t, cosine) if wanted[1] else z_t.new_empty(0)
-    return loss.to(a.x.dtype), gradient_a.to(z_a.dtype), gradient_t.to(z_t.dtype)
+    gradient_a = slope * _projected(t.x, a, cosine) if wanted[0] else a.x.new_empty(0)
+    gradient_t = slope * _projected(a.x, t, cosine) if wanted[1] else a.x.new_empty(0)
+    return loss.to(a.x.dtype), gradient_a, gradient_t
 
 
 def _projected(other: Tensor, own: Normalised, cosine: Tensor) -> Tensor:
@@ -140,9 +150,10 @@ def _fake(
     backend: str | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     _check(z_a, z_t, index, factor)
-    gradient_a = z_a.new_empty(z_a.shape) if need_grad_a else z_a.new_empty(0)
-    gradient_t = z_t.new_empty(z_t.shape) if need_grad_t else z_t.new_empty(0)
-    return widen(z_a).new_empty(()), gradient_a, gradient_t
+    wide = widen(z_a)
+    shapes = [(), z_a.shape if need_grad_a else (0,), z_t.shape if need_grad_t else (0,)]
+    loss, gradient_a, gradient_t = (wide.new_empty(shape) for shape in shapes)
+    return loss, gradient_a, gradient_t
 
 
 def _formula(z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float, *_: object) -> Tensor:

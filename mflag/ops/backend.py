@@ -20,27 +20,36 @@ def choose_backend(
 ) -> str:
     """Return the name of the backend to run.
 
+    ``forced`` is strict. The environment variable ``MFLAG_BACKEND`` is for a whole program, and no
+    backend has every op: it is preferred where it has a kernel for these tensors, and elsewhere the
+    fastest runs. It must name a backend that runs on this machine.
+
     Args:
         forced: a name from ``mflag.backends()``; None takes ``MFLAG_BACKEND``, or the fastest.
         device: the device type of the tensors (``cpu``, ``cuda``, ...).
         implementations: the op's backends by name; one that is absent does not take these tensors.
 
     Raises:
-        InputError: the forced backend is unknown or cannot run here.
-        NoKernelError: it lacks this op.
+        InputError: the backend that is named is unknown or cannot run here.
+        NoKernelError: the forced one lacks this op.
     """
-    forced = forced or os.environ.get("MFLAG_BACKEND") or None
+    preferred = os.environ.get("MFLAG_BACKEND")
     able = backends()
-    if not forced:
-        order = _ORDER.get(device, ("reference",))
-        return next(name for name in order if name in implementations and able[name] is True)
-    if forced not in able:
-        raise InputError(f"backend {forced!r} is unknown; choose one of {', '.join(able)}")
-    if able[forced] is not True:
-        raise InputError(f"backend {forced!r} cannot run here: {able[forced]}")
-    if forced not in implementations:
+    for name, source in ((forced, ""), (None if forced else preferred, " (MFLAG_BACKEND)")):
+        if name and name not in able:
+            raise InputError(
+                f"backend {name!r}{source} is unknown; choose one of {', '.join(able)}"
+            )
+        if name and able[name] is not True:
+            raise InputError(f"backend {name!r}{source} cannot run here: {able[name]}")
+    if forced and forced not in implementations:
         raise NoKernelError(
-            f"backend {forced!r} does not take these tensors; "
+            f"backend {forced!r} does not take these tensors (on {device}); "
             f"choose one of {', '.join(implementations)}"
         )
-    return forced
+    if forced:
+        return forced
+    if preferred and preferred in implementations:
+        return preferred
+    order = _ORDER.get(device, ("reference",))
+    return next(name for name in order if name in implementations and able[name] is True)

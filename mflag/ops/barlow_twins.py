@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mflag.errors import InputError
 from mflag.ops.backend import choose_backend
+from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality import check_latents
 from mflag.ops.orthogonality_reference import standardize, widen
 from mflag.ops.saved_gradient import register_saved_gradient
@@ -52,6 +53,10 @@ def _check(z_a: Tensor, z_b: Tensor, offdiag_weight: float) -> None:
             f"z_a is {tuple(z_a.shape)} {z_a.dtype} but z_b is {tuple(z_b.shape)} {z_b.dtype}; "
             "give two views of one shape and dtype"
         )
+    if z_a.device != z_b.device:
+        raise InputError(
+            f"z_a is on {z_a.device} but z_b is on {z_b.device}; give both on one device"
+        )
     if not 0 <= offdiag_weight < math.inf:
         raise InputError(f"offdiag_weight is {offdiag_weight!r}; give a finite number of 0 or more")
 
@@ -74,10 +79,10 @@ def _reference(
         products = (y @ C.T, x @ C) if need_grad else None
     loss = (d - 1).square().sum() + λ * (squares - d.square().sum())
     if products is None:
-        return loss.to(x.dtype), z_a.new_empty(0), z_b.new_empty(0)
+        return loss.to(x.dtype), x.new_empty(0), x.new_empty(0)
     gradient_x = _centred(products[0] * (λ / rows) + y * c, x) * (2 / rows / r_x)
     gradient_y = _centred(products[1] * (λ / rows) + x * c, y) * (2 / rows / r_y)
-    return loss.to(x.dtype), gradient_x.to(z_a.dtype), gradient_y.to(z_b.dtype)
+    return loss.to(x.dtype), gradient_x, gradient_y
 
 
 def _centred(product: Tensor, x: Tensor) -> Tensor:
@@ -93,7 +98,8 @@ def _barlow_twins(
 ) -> tuple[Tensor, Tensor, Tensor]:
     _check(z_a, z_b, offdiag_weight)
     run = _BACKENDS[choose_backend(backend, z_a.device.type, _BACKENDS)]
-    with torch.autocast(z_a.device.type, enabled=False):
+    device = z_a.device.type
+    with torch.autocast(device, enabled=False), float32_products(device):
         return run(z_a, z_b, offdiag_weight, need_grad)
 
 
@@ -103,7 +109,8 @@ def _fake(
 ) -> tuple[Tensor, Tensor, Tensor]:
     _check(z_a, z_b, offdiag_weight)
     shape = z_a.shape if need_grad else (0,)
-    return widen(z_a).new_empty(()), z_a.new_empty(shape), z_b.new_empty(shape)
+    wide = widen(z_a)
+    return wide.new_empty(()), wide.new_empty(shape), wide.new_empty(shape)
 
 
 def _formula(z_a: Tensor, z_b: Tensor, λ: float, *_: object) -> Tensor:

@@ -14,6 +14,7 @@ from mflag.ops.backend import choose_backend
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import (
     Formula,
+    OwnRows,
     orthogonality_formula,
     orthogonality_reference,
     widen,
@@ -123,10 +124,7 @@ def _reference(
 def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
     wide = widen(z.detach()).contiguous()
     scale = formula.scale or z.shape[0]
-    loss, gradient = torch.ops.mflag_native.orthogonality(
-        wide, formula.norm, scale, *formula[2:], need_grad
-    )
-    return loss, gradient.to(z.dtype)
+    return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:], need_grad)
 
 
 def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
@@ -145,20 +143,33 @@ _BACKENDS: dict[str, Implementation] = {
 
 def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
     """The backends that take this case, if they run here at all."""
-    refused = set() if z.device.type == "cpu" else {"cpu"}
-    if not _triton_takes(z, formula):
+    is_cpu = z.device.type == "cpu"
+    refused = set() if is_cpu else {"cpu"}
+    is_interpreted = not is_cpu or os.environ.get("TRITON_INTERPRET") == "1"
+    if not (is_interpreted and _triton_takes(z, formula)):
         refused.add("triton")
     return tuple(name for name in _BACKENDS if name not in refused)
 
 
 @functools.cache  # asking what runs here costs 150 us, 5 times the rest of the call's Python
-def _chosen(forced: str | None, device: str, able: tuple[str, ...]) -> str:
+def _chosen(forced: str | None, preferred: str | None, device: str, able: tuple[str, ...]) -> str:
+    """``preferred``, the environment's, is only here to be part of the cache's key."""
     return choose_backend(forced, device, {name: _BACKENDS[name] for name in able})
 
 
+def _backend_of(z: Tensor, formula: Formula, backend: str | None) -> str:
+    preferred = os.environ.get("MFLAG_BACKEND")
+    return _chosen(backend or None, preferred, z.device.type, _able(z, formula))
+
+
 def _triton_takes(z: Tensor, formula: Formula) -> bool:
-    """Float32 or 16 bit, B <= 256 and B < N; ``sample`` with λ ≠ 1 needs sums over all columns."""
+    """Float32 or 16 bit, B <= 256 and B < N; ``sample`` with λ ≠ 1 needs sums over all columns.
+
+    Offsets into z are 32 bits wide.
+    """
     rows, columns = z.shape
+    if rows * columns >= 2**31:
+        return False
     has_row_sums = formula.norm == "sample" and formula.offdiag_weight != 1
     return rows <= 256 and rows < columns and z.dtype != torch.float64 and not has_row_sums
 
@@ -179,18 +190,47 @@ def _orthogonality(
     check_formula(norm, scale, target, offdiag_weight, factor, eps, precision)
     check_latents(z)
     formula = Formula(norm, scale, target, offdiag_weight, factor, eps)
-    forced = backend or os.environ.get("MFLAG_BACKEND") or None
-    run = _BACKENDS[_chosen(forced, z.device.type, _able(z, formula))]
+    run = _BACKENDS[_backend_of(z, formula, backend)]
     with torch.autocast(z.device.type, enabled=False), float32_products(z.device.type, precision):
         return run(z, formula, need_grad, precision)
+
+
+def orthogonality_of_rows(
+    z: Tensor, own: OwnRows, need_grad: bool, backend: str | None, precision: str, formula: Formula
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of the whole batch and ∂L/∂z of ``own`` rows (empty unless ``need_grad``).
+
+    The ``reference`` works out these rows alone; a kernel does them all.
+
+    Args:
+        z: (B, N) the whole batch, as in ``orthogonality_loss``.
+        own: the rows, and the sum over the processes that have the others.
+        need_grad: whether to work out the gradient.
+        backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
+        precision: ``highest`` or ``tf32``.
+        formula: the parameters of the loss.
+
+    Raises:
+        InputError: as ``orthogonality_loss``.
+    """
+    check_formula(*formula, precision)
+    check_latents(z)
+    name = _backend_of(z, formula, backend)
+    device = z.device.type
+    if name == "reference":
+        with torch.autocast(device, enabled=False), float32_products(device, precision):
+            return orthogonality_reference(z, formula, need_grad, own)
+    arguments = (z, *formula, need_grad, precision, name)
+    loss, gradient = torch.ops.mflag.orthogonality(*arguments)
+    return loss, gradient[own.first : own.first + own.count]
 
 
 @torch.library.register_fake("mflag::orthogonality", lib=_LIBRARY)
 def _fake(z: Tensor, *arguments: object) -> tuple[Tensor, Tensor]:
     check_latents(z)
     need_grad = arguments[6]
-    gradient = z.new_empty(z.shape) if need_grad else z.new_empty(0)
-    return widen(z).new_empty(()), gradient
+    wide = widen(z)
+    return wide.new_empty(()), wide.new_empty(z.shape if need_grad else 0)
 
 
 def _differentiable(z: Tensor, *arguments: Any) -> Tensor:

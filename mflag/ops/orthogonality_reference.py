@@ -7,6 +7,7 @@
 The identity ‖xᵀx‖ = ‖xxᵀ‖ is in Garrido et al., ICLR 2023 (arXiv 2206.02574).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -35,6 +36,21 @@ class Normalised(NamedTuple):
     x: Tensor
     r: Tensor
     is_projected: Tensor
+
+
+class OwnRows(NamedTuple):
+    """The rows of the batch whose gradient is asked for, and how to add up over all the others.
+
+    ``first``, ``count``: where they lie. ``total``: adds a tensor up over all who have rows.
+    """
+
+    first: int
+    count: int
+    total: Callable[[Tensor], Tensor]
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """Return these rows of a tensor of all rows; one that has a single row belongs to all."""
+        return tensor if tensor.shape[0] == 1 else tensor[self.first : self.first + self.count]
 
 
 def widen(z: Tensor) -> Tensor:
@@ -78,23 +94,30 @@ def orthogonality_formula(z: Tensor, formula: Formula) -> Tensor:
     return formula.factor * value
 
 
-def orthogonality_reference(z: Tensor, formula: Formula, need_grad: bool) -> tuple[Tensor, Tensor]:
-    """Return the loss and ∂L/∂z (empty unless ``need_grad``)."""
+def orthogonality_reference(
+    z: Tensor, formula: Formula, need_grad: bool, own: OwnRows | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the loss and ∂L/∂z (empty unless ``need_grad``), in the dtype of the arithmetic.
+
+    With ``own``, z is the whole batch and the gradient that of these rows alone; B < N: only their
+    rows of K are formed.
+    """
     normalised = normalise(widen(z), formula.norm, formula.eps)
     rows, columns = z.shape
+    own = own or OwnRows(0, rows, lambda part: part)
     value_and_product = _dual if rows < columns else _primal
-    loss, product, left_out = value_and_product(normalised, formula, need_grad)
+    loss, product, left_out = value_and_product(normalised, formula, need_grad, own)
     if product is None:
-        return loss.to(normalised.x.dtype), z.new_empty(0)
-    gradient = _through_norm(product, left_out, normalised, formula.norm)
+        return loss.to(normalised.x.dtype), normalised.x.new_empty(0)
+    gradient = _through_norm(product, left_out, normalised, formula.norm, own)
     gradient *= 4 * formula.factor / (formula.scale or rows)
-    return loss.to(normalised.x.dtype), gradient.to(z.dtype)
+    return loss.to(normalised.x.dtype), gradient
 
 
 def _dual(
-    normalised: Normalised, formula: Formula, need_grad: bool
+    normalised: Normalised, formula: Formula, need_grad: bool, own: OwnRows
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return the loss, M·x and the multiple of x that M leaves out, without any N × N matrix.
+    """Return the loss, own rows of M·x and the multiple of x that M leaves out: nothing N × N.
 
     Multiples of x_b (sample) or of x_i (feature, standardize) vanish in the backward of the norm.
     They are left out here: added and subtracted again in float32 they would cost 330 × in accuracy
@@ -103,12 +126,12 @@ def _dual(
     x, _, is_projected = normalised
     norm, t, λ = formula.norm, formula.target, formula.offdiag_weight
     s = formula.scale or x.shape[0]
-    K = x @ x.T
+    K = own.of(x) @ x.T
     diagonal = _sum_of_squares(x, 1)
     if λ == 1 and norm == "sample":
-        diagonal = torch.where(is_projected[:, 0], 1.0, diagonal)  # exact
-    K.diagonal().zero_()
-    squares = (K.double().square().sum() + diagonal.square().sum()) / s**2
+        diagonal = torch.where(is_projected[:, 0] & (diagonal > 0), 1.0, diagonal)  # exact
+    K.diagonal(own.first).zero_()
+    squares = (own.total(K.double().square().sum()) + diagonal.square().sum()) / s**2
     if λ == 1:  # the d_i drop out: no sums over columns, and no cancellation
         loss = squares - 2 * t * diagonal.sum() / s + x.shape[1] * t**2
         d, c = None, diagonal.new_full((), -t)
@@ -124,17 +147,20 @@ def _dual(
     if norm == "sample":
         product = M @ x
         if d is not None:
-            product += x * ((1 - λ) * d).to(x.dtype)
-        return loss, product, (λ / s * diagonal - t).to(x.dtype)[:, None]
+            product += own.of(x) * ((1 - λ) * d).to(x.dtype)
+        return loss, product, own.of((λ / s * diagonal - t).to(x.dtype)[:, None])
     α = diagonal.new_full((), t * s) if λ == 1 and norm == "none" else diagonal.mean()
-    M.diagonal().copy_(λ / s * (diagonal - α))
+    M.diagonal(own.first).copy_(own.of(λ / s * (diagonal - α)))
     return loss, M @ x, (c + λ / s * α).to(x.dtype)
 
 
 def _primal(
-    normalised: Normalised, formula: Formula, need_grad: bool
+    normalised: Normalised, formula: Formula, need_grad: bool, own: OwnRows
 ) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Return the loss, x·W with W_ii = d_i − t, W_ij = λC_ij, and the multiple of x left out."""
+    """Return the loss, own rows of x·W, and the multiple of x left out.
+
+    W_ii = d_i − t, W_ij = λC_ij.
+    """
     x = normalised.x
     s = formula.scale or x.shape[0]
     C = x.T @ x / s
@@ -146,10 +172,10 @@ def _primal(
         return loss, None, excess
     W = formula.offdiag_weight * C
     if formula.norm in ("feature", "standardize"):
-        return loss, x @ W, excess.to(x.dtype)
+        return loss, own.of(x) @ W, excess.to(x.dtype)
     α = excess.mean()
     W.diagonal().copy_(excess - α)
-    return loss, x @ W, α.to(x.dtype)
+    return loss, own.of(x) @ W, α.to(x.dtype)
 
 
 def _sum_of_squares(x: Tensor, dim: int) -> Tensor:
@@ -157,13 +183,19 @@ def _sum_of_squares(x: Tensor, dim: int) -> Tensor:
     return torch.linalg.vector_norm(x, dim=dim, dtype=torch.float64).square()
 
 
-def _through_norm(product: Tensor, left_out: Tensor, normalised: Normalised, norm: str) -> Tensor:
-    """Return ∂L/∂z for ∂L/∂x = product + left_out·x, without the common factor 4a/s."""
-    x, r, is_projected = normalised
+def _through_norm(
+    product: Tensor, left_out: Tensor, normalised: Normalised, norm: str, own: OwnRows
+) -> Tensor:
+    """Return own rows of ∂L/∂z for ∂L/∂x = product + left_out·x, without the factor 4a/s."""
+    rows = normalised.x.shape[0]
+    x, r, is_projected = map(own.of, normalised)
     if norm == "none":
         return product + left_out * x
-    if norm == "standardize":
-        tangent = product - product.mean(0) - x * (x * product).mean(0)
-        return (tangent + x * left_out * (VARIANCE_EPS / r.square())) / r
-    radial = (x * product).sum(1 if norm == "sample" else 0, keepdim=True)
+    if norm == "sample":
+        radial = (x * product).sum(1, keepdim=True)
+    elif norm == "feature":
+        radial = own.total((x * product).sum(0, keepdim=True))
+    else:
+        mean, radial = own.total(torch.stack([product.sum(0), (x * product).sum(0)])) / rows
+        return (product - mean - x * radial + x * left_out * (VARIANCE_EPS / r.square())) / r
     return (product + torch.where(is_projected, -radial, left_out) * x) / r

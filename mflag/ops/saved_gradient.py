@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from mflag.errors import InputError
+from mflag.ops.float32_products import float32_products
+from mflag.ops.orthogonality_reference import widen
 
 
 def register_saved_gradient(
@@ -14,12 +16,15 @@ def register_saved_gradient(
 ) -> None:
     """Make the op ``name`` differentiable, twice and more.
 
-    The first derivative is the saved gradient times the incoming scalar. A second derivative
-    reaches the gradient outputs; it is a Hessian-vector product by differentiating ``formula``.
+    The first derivative is the saved gradient times the incoming scalar, rounded to the dtype of
+    the input only then: a scale of 65536, as GradScaler's, overflows float16, and a small gradient
+    underflows. A second derivative reaches the gradient outputs; it is a Hessian-vector product by
+    differentiating ``formula``.
 
     Args:
         library: where the op was defined.
-        name: ``mflag::x``, an op that returns ``(loss, *gradients)``.
+        name: ``mflag::x``, an op that returns ``(loss, *gradients)``, the gradients in the dtype of
+            the arithmetic.
         count: how many leading arguments are tensors with a gradient, one output each.
         formula: the loss in plain PyTorch, with the arguments of the op.
     """
@@ -37,7 +42,7 @@ def register_saved_gradient(
             for i in wanted:
                 if saved[i].shape != inputs[i].shape:
                     raise InputError(f"need_grad is False in {name}; give True to differentiate it")
-                result[i] = loss_gradient * saved[i]
+                result[i] = (loss_gradient * saved[i]).to(inputs[i].dtype)
         given = [i for i in range(count) if gradient_gradients[i] is not None and saved[i].numel()]
         if given:
             vectors = [gradient_gradients[i] for i in given]
@@ -59,11 +64,15 @@ def _hessian_vector(
     vectors: list[Any],
 ) -> tuple[Tensor, ...]:
     again = torch.is_grad_enabled()  # a third derivative was asked for: keep the graph
-    with torch.enable_grad(), torch.autocast(inputs[0].device.type, enabled=False):
-        x = inputs if again else tuple(t.detach().requires_grad_() for t in inputs)
+    device = inputs[0].device.type
+    with torch.enable_grad(), torch.autocast(device, enabled=False), float32_products(device):
+        x = [widen(t if again else t.detach()) for t in inputs]
+        x = x if again else [t.requires_grad_() for t in x]
+        vectors = [v.to(x[i].dtype) for i, v in zip(given, vectors, strict=True)]
         first = torch.autograd.grad(
             formula(*x, *rest), [x[i] for i in given], create_graph=True, materialize_grads=True
         )
-        return torch.autograd.grad(
+        second = torch.autograd.grad(
             first, [x[i] for i in wanted], vectors, create_graph=again, materialize_grads=True
         )
+        return tuple(v.to(inputs[i].dtype) for i, v in zip(wanted, second, strict=True))

@@ -93,6 +93,36 @@ def test_rows_at_the_optimum_keep_an_accurate_gradient():
 
 
 @NEEDS_TRITON
+@pytest.mark.parametrize("rows", [1, 5, 16, 67])
+@pytest.mark.parametrize("eps", [0.0, 1e-12])
+def test_rows_that_only_fill_the_block_do_not_count(rows, eps):
+    z, formula = latents(rows, 90), FORMULAS["paper"] | {"scale": None, "eps": eps}
+    value, expected = value_and_gradient(z.double(), **formula)
+    loss, gradient = loss_and_gradient(z, **formula)
+    assert loss.item() == pytest.approx(value.item(), rel=2e-7)
+    assert (gradient - expected).norm() <= 5e-7 * expected.norm() + 1e-7
+
+
+@NEEDS_TRITON
+@pytest.mark.parametrize("size", [1e20, 1e37, 1e-11, 1e-25, 1e-41])
+def test_the_size_of_unit_rows_does_not_matter(size):
+    z = latents(4, 9) * torch.tensor([[size], [1.0], [2.0], [size]])
+    formula = FORMULAS["paper"] | {"eps": 1e-60}
+    value, expected = value_and_gradient(z.double(), **formula)
+    loss, gradient = loss_and_gradient(z, **formula)
+    assert loss.item() == pytest.approx(value.item(), rel=2e-7)
+    rows = slice(0, 4) if size > 1e-38 else slice(1, 3)  # 1/r of the others is beyond float32
+    torch.testing.assert_close(gradient[rows].double(), expected[rows], rtol=2e-5, atol=0)
+
+
+@NEEDS_TRITON
+def test_infinity_in_the_only_row_reaches_the_loss():
+    z = torch.tensor([[1.0, float("inf"), 2.0]])
+    loss, gradient = loss_and_gradient(z, **FORMULAS["paper"])
+    assert loss.isnan() and gradient.isnan().any()
+
+
+@NEEDS_TRITON
 def test_bits_repeat_and_the_counters_are_left_at_zero():
     z = latents(67, 131)
     first, second = (loss_and_gradient(z, **FORMULAS["barlow"]) for _ in range(2))
@@ -136,13 +166,19 @@ def check_resources(kernels, capability):
         assert kernel["cubin"] > 0, kernel
         assert kernel["shared"] <= SHARED_LIMIT[capability], kernel
         assert kernel["stack"] == kernel["local"] == 0, f"spills: {kernel}"
-        assert kernel["mma"] == 0 and kernel["fma"] > 0, f"not IEEE products: {kernel}"
+        has_products = kernel["fma"] > 0 or kernel["kernel"] == "row_scale_kernel"
+        assert kernel["mma"] == 0 and has_products, f"not IEEE products: {kernel}"
         assert not kernel["lambda_in_float32"], kernel
 
 
 @pytest.mark.parametrize("capability", [80, 90])
 def test_the_kernels_compile_without_spills(capability):
     check_resources(compiled(capability, "fp32", ["none-256", "standardize-128"]), capability)
+
+
+def test_one_row_a_ragged_width_and_no_gradient_compile_without_spills():
+    cases = ["standardize-1", "sample-1-ragged", "sample-100-ragged", "none-128-value"]
+    check_resources(compiled(90, "fp32", cases), 90)
 
 
 @pytest.mark.slow

@@ -12,12 +12,29 @@ OVERRIDES = (
     "train.image_size=32", "train.epochs=8", "checkpoint.every=3", "log.every=4",
     "log.tensorboard=false", "compute.device=cpu", "compute.threads=1",
 )  # fmt: skip
+CASES = {
+    "SIGKILL": (signal.SIGKILL, ()),
+    "SIGTERM-to-the-group-torch-feed-bf16-cosine": (
+        signal.SIGTERM,
+        ("feed=torch", "compute.precision=bf16", "optim.schedule=cosine", "optim.warmup_epochs=1"),
+    ),
+    "SIGUSR1-lars-micro-batches": (
+        signal.SIGUSR1,
+        ("optim=lars", "train.micro_batch_size=8", "model.projector=mlp"),
+    ),
+}
 
 
 def start(prepared, folder, *overrides):
     command = [sys.executable, "-m", "mflag.train", f"data.path={prepared.path}"]
     command += [f"output_dir={folder}", *OVERRIDES, *overrides]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def finish(process):
+    _, err = process.communicate()
+    assert process.returncode == 0, err
+    return err
 
 
 def wait_for_checkpoint(process, folder):
@@ -26,31 +43,24 @@ def wait_for_checkpoint(process, folder):
         time.sleep(0.01)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(prepared, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    process = start(prepared, folder)
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    return folder
+@pytest.mark.parametrize("case", CASES)
+def test_a_stopped_run_goes_on_to_the_same_bytes(prepared, tmp_path, case):
+    number, overrides = CASES[case]
+    undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
+    finish(start(prepared, undisturbed, *overrides))
 
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
-def test_a_stopped_run_goes_on_to_the_same_bytes(prepared, undisturbed, tmp_path, number):
-    process = start(prepared, tmp_path)
-    wait_for_checkpoint(process, tmp_path)
-    os.kill(process.pid, number)
-    _, err = process.communicate()
-    assert process.returncode == (-signal.SIGKILL if number == signal.SIGKILL else 0), err
-    if number != signal.SIGKILL:
+    process = start(prepared, stopped, *overrides)
+    wait_for_checkpoint(process, stopped)
+    os.killpg(process.pid, number)
+    if number == signal.SIGKILL:
+        process.communicate()
+    else:
+        err = finish(process)
         assert f"{number.name}: saved after step" in err and "resume=auto" in err
-    assert not (tmp_path / "encoder.safetensors").exists()
+    assert not (stopped / "encoder.safetensors").exists()
 
-    process = start(prepared, tmp_path, "resume=auto")
-    _, err = process.communicate()
-    assert process.returncode == 0, err
-    assert "train: going on after" in err
+    assert "train: going on after" in finish(start(prepared, stopped, *overrides, "resume=auto"))
     for name in ("encoder.safetensors", "projector.safetensors"):
-        assert (tmp_path / name).read_bytes() == (undisturbed / name).read_bytes()
-    steps = [line.split(",")[0] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+        assert (stopped / name).read_bytes() == (undisturbed / name).read_bytes()
+    steps = [line.split(",")[0] for line in (stopped / "metrics.jsonl").read_text().splitlines()]
     assert len(steps) == len(set(steps))

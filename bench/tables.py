@@ -1,0 +1,87 @@
+"""Write the tables of the docs from the committed JSON files: ``python -m bench.tables``."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mflag.runtime.atomic_write import write_text
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "bench" / "results"
+
+
+def kernels_table(content: dict[str, Any]) -> str:
+    """A row an op, shape and backend; a column a peer, as time and ratio."""
+    lines = [_where(content), "", "| op | shape | backend | ms | peer | peer ms | ratio |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for row in content["rows"]:
+        lines.append(
+            f"| {row['op']} | {row['shape']} | {row['backend']} | {row['median_ms']:.2f} | "
+            f"{row['peer']} | {row['peer_median_ms']:.2f} | {row['ratio']:.2f} × |"
+        )
+    return "\n".join(lines)
+
+
+def demo_table(content: dict[str, Any]) -> str:
+    """Macro AUC and unmentioned R² by encoder and share of labels, with intervals."""
+    lines = [
+        f"`{content['command']}`, {content['machine']}, torch {content['versions']['torch']}; "
+        "mean over label draws, in brackets the 95 % interval over test patients.",
+        "",
+        "| metric | encoder | labels | value | draws |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in content["summary"]:
+        if row["metric"] in ("macro_auc", "unmentioned_r2"):
+            lines.append(
+                f"| {row['metric']} | {row['encoder']} | {row['n_train']} | {row['value']:.3f} "
+                f"({row['ci_low']:.3f} to {row['ci_high']:.3f}) | {row['draws']} |"
+            )
+    return "\n".join(lines)
+
+
+def _where(content: dict[str, Any]) -> str:
+    device, versions = content["device"], content["versions"]
+    name = device.get("gpu", device["cpu"])
+    return (
+        f"`{content['command']}`, {name}, {device['threads']} threads, torch {versions['torch']}, "
+        f"commit {versions['commit']}, load before {device['load_before']}; medians."
+    )
+
+
+TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
+    "kernels-cpu": ("docs/performance.md", "cpu/kernels.json", kernels_table),
+    "demo": ("docs/results.md", "demo.json", demo_table),
+}
+
+
+def render(name: str) -> str:
+    """Return the table of a name as it has to stand in its document."""
+    _, file, table = TABLES[name]
+    return table(json.loads((RESULTS / file).read_text()))
+
+
+def place(document: str, name: str, table: str) -> str:
+    """Return the document with the table between its two marks.
+
+    Raises:
+        ValueError: the marks are not there.
+    """
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    pattern = re.compile(f"{begin}.*?{end}", re.DOTALL)
+    if not pattern.search(document):
+        raise ValueError(f"no {begin} … {end} in the document")
+    return pattern.sub(lambda _: f"{begin}\n{table}\n{end}", document)
+
+
+def main() -> None:
+    """Rewrite every table in place."""
+    for name, (document, _, _) in TABLES.items():
+        path = ROOT / document
+        write_text(path, place(path.read_text(), name, render(name)))
+
+
+if __name__ == "__main__":
+    main()
