@@ -1,7 +1,7 @@
 """Contact sheet of generated studies and, given a folder of real radiographs, figures of both.
 
 python -m bench.phantom_sheet --out docs/phantom-contact-sheet.png
-python -m bench.phantom_sheet --real FOLDER --out beside-real.png
+python -m bench.phantom_sheet --real FOLDER --out beside-real.png --figures beside-real.json
 
 The second holds real images: keep it out of git.
 """
@@ -9,13 +9,15 @@ The second holds real images: keep it out of git.
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from bench.machine import command_line
 from mflag.data.phantom import Study, generate_study
-from mflag.runtime.atomic_write import atomic_write
+from mflag.runtime.atomic_write import atomic_write, write_json
 
 SIZE = 256
 TILE, CAPTION = 184, 22
@@ -81,17 +83,18 @@ FIGURES: dict[str, Callable[[Images], float]] = {
 }
 
 
-def print_figures(sets: dict[str, Images]) -> None:
-    """Print the mean and the 10th and 90th percentile over each set as a Markdown table."""
-    print("| figure | " + " | ".join(f"{name} ({len(a)})" for name, a in sets.items()) + " |")
-    print("| --- |" + " --- |" * len(sets))
+def measure_all(sets: dict[str, Images]) -> list[dict[str, Any]]:
+    """Return mean and 10th and 90th percentile of each figure over each set."""
+    rows = []
     for figure, measure in FIGURES.items():
-        cells = []
-        for images in sets.values():
+        for name, images in sets.items():
             values = [measure(image) for image in images]
             low, high = np.percentile(values, (10, 90))
-            cells.append(f"{np.mean(values):.1f} ({low:.1f} to {high:.1f})")
-        print(f"| {figure} | " + " | ".join(cells) + " |")
+            rows.append(
+                {"figure": figure, "images": name, "count": len(images)}
+                | {"mean": float(np.mean(values)), "low": float(low), "high": float(high)}
+            )
+    return rows
 
 
 def tile(image: Images, caption: str) -> Images:
@@ -109,10 +112,11 @@ def caption_of(study: Study) -> str:
 
 
 def main() -> None:
-    """Write the sheet, and print the figures."""
+    """Write the sheet, and the figures of both sets."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True, help="PNG to write")
     parser.add_argument("--real", type=Path, help="folder of real PNGs to set beside")
+    parser.add_argument("--figures", type=Path, help="JSON to write with figures of the images")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=240, help="studies to take figures of")
     parser.add_argument("--rows", type=int, default=4)
@@ -128,7 +132,9 @@ def main() -> None:
     rows = [np.hstack(tiles[first : first + COLUMNS]) for first in range(0, len(tiles), COLUMNS)]
     with atomic_write(chosen.out) as file:
         Image.fromarray(np.vstack(rows)).save(file, format="PNG", optimize=True)
-    print_figures(sets)
+    if chosen.figures:
+        content = {"format": 1, "command": command_line("bench.phantom_sheet")}
+        write_json(chosen.figures, content | {"rows": measure_all(sets)})
 
 
 if __name__ == "__main__":

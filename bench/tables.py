@@ -42,6 +42,43 @@ def demo_table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def phantom_look_table(content: dict[str, Any]) -> str:
+    """Figures of generated images beside those of real ones."""
+    sets = dict.fromkeys((row["images"], row["count"]) for row in content["rows"])
+    lines = [
+        "| figure | " + " | ".join(f"{name} ({count})" for name, count in sets) + " |",
+        "| --- |" + " --- |" * len(sets),
+    ]
+    for figure in dict.fromkeys(row["figure"] for row in content["rows"]):
+        cells = [
+            f"{row['mean']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
+            for row in content["rows"]
+            if row["figure"] == figure
+        ]
+        lines.append(f"| {figure} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def phantom_probe_table(content: dict[str, Any]) -> str:
+    """Prevalence and AUC by finding, R² by attribute."""
+    counts = [key for key in content["findings"][0] if key.startswith("auc_")]
+    lines = [
+        f"`{content['command']}`: {content['studies']} studies, {content['normal']:.2f} of them "
+        f"without finding; {content['distinct_texts']} distinct texts of {content['words']:.0f} "
+        "words on average.",
+        "",
+        "| finding | share | " + " | ".join(f"AUC, {c[4:]} labels" for c in counts) + " |",
+        "| --- | --- |" + " --- |" * len(counts),
+    ]
+    for row in content["findings"]:
+        aucs = " | ".join(f"{row[c]:.2f}" for c in counts)
+        lines.append(f"| {row['finding']} | {row['share']:.2f} | {aucs} |")
+    means = [sum(r[c] for r in content["findings"]) / len(content["findings"]) for c in counts]
+    lines.append("| macro | | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
+    attributes = ", ".join(f"{n} {v:.2f}" for n, v in content["attributes"].items())
+    return "\n".join([*lines, "", f"R² of the attributes, 400 labels: {attributes}."])
+
+
 def _where(content: dict[str, Any]) -> str:
     device, versions = content["device"], content["versions"]
     name = device.get("gpu", device["cpu"])
@@ -53,6 +90,8 @@ def _where(content: dict[str, Any]) -> str:
 
 TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "kernels-cpu": ("docs/performance.md", "cpu/kernels.json", kernels_table),
+    "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),
+    "phantom-probe": ("docs/phantom.md", "phantom-probe.json", phantom_probe_table),
     "demo": ("docs/results.md", "demo.json", demo_table),
 }
 

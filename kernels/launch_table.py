@@ -30,9 +30,11 @@ ORTHOGONALITY_DUAL = {
 }
 
 
-def orthogonality_dual_row(capability: int, rows: int) -> OrthogonalityDual:
+def orthogonality_dual_row(capability: int, rows: int, scales_rows: bool) -> OrthogonalityDual:
     """Return the row of ``capability`` (major · 10 + minor), or of the nearest older one."""
     known = {architecture for architecture, _ in ORTHOGONALITY_DUAL}
     older = [architecture for architecture in known if architecture <= capability]
     architecture = max(older, default=min(known))
-    return ORTHOGONALITY_DUAL[architecture, 128 if rows <= 128 else 256]
+    row = ORTHOGONALITY_DUAL[architecture, 128 if rows <= 128 else 256]
+    # With factors for the rows, the full depth spills 8 bytes.
+    return row._replace(depth=row.depth // 2) if scales_rows else row

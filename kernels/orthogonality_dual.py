@@ -76,7 +76,7 @@ def _raw(z, row_stride, rows, columns, B, N):
 
 @triton.jit
 def row_scale_kernel(z, row_scale, row_stride, N, WIDTH: tl.constexpr):
-    """2^−e for the largest |z_bi| of the row in [2^e, 2^(e+1)); 1 for a row with NaN or infinity."""
+    """2^−e for a largest |z_bi| in [2^e, 2^(e+1)); 1 for a row with NaN or infinity."""
     row = tl.program_id(0)
     largest = tl.zeros((WIDTH,), tl.int32)
     for start in range(0, N, WIDTH):
@@ -125,8 +125,7 @@ def gram_kernel(
             a *= row_factor[:, None]
             b *= column_factor[:, None]
         sum_block = tl.dot(a, tl.trans(b), sum_block, input_precision="ieee")
-        a64 = a.to(tl.float64)
-        sum_diagonal += tl.sum(a64 * a64, 1)
+        sum_diagonal += tl.sum(a.to(tl.float64) * a.to(tl.float64), 1)
 
     block = side[:, None] * SIDE + side[None, :]
     tl.store(partial + (slot * pairs + pair) * SIDE * SIDE + block, sum_block)
@@ -295,7 +294,8 @@ def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tu
     B, N = z.shape
     device = z.device
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (8, 0)
-    row = orthogonality_dual_row(capability[0] * 10 + capability[1], B)
+    scales_rows = parameters.norm == CODES["sample"]
+    row = orthogonality_dual_row(capability[0] * 10 + capability[1], B, scales_rows)
     blocks = triton.cdiv(B, row.side)
     pairs = blocks * (blocks + 1) // 2
     span = triton.cdiv(triton.cdiv(N, MAX_SLOTS), row.side) * row.side
@@ -313,7 +313,7 @@ def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tu
     gradient = torch.empty((B, N) if need_grad else 0, **single)
     row_scale = torch.empty(B, **single)
     with torch.cuda.device_of(z):
-        if parameters.norm == CODES["sample"]:
+        if scales_rows:
             row_scale_kernel[(B,)](z, row_scale, z.stride(0), N, WIDTH=1024)
         gram_kernel[(pairs, slots)](
             z, row_scale, partial, partial_diagonal, K, diagonal, counters,

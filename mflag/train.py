@@ -8,12 +8,11 @@ from mflag.training.loop import train
 
 
 def main(config: TrainConfig) -> None:
-    """Train, and say how long it took."""
+    """Train, and say what to do next."""
     if train(config):
-        print(
-            f"next: python -m mflag.evaluate encoder={config.output_dir}/encoder.safetensors",
-            file=sys.stderr,
-        )
+        encoder = f"encoder={config.output_dir}/encoder.safetensors"
+        data = config.data.path or f"{config.output_dir}/data"
+        print(f"next: python -m mflag.evaluate {encoder} data.path={data}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@
 // B < N: K, never anything N × N. Otherwise C. Multiples of x_b (sample) and of x_i (feature,
 // standardize) vanish in the backward of the norm; they are left out before the product.
 #include <cmath>
-#include <memory>
 #include <string>
 #include <tuple>
 
@@ -50,19 +49,20 @@ class Orthogonality {
     narrow = std::clamp<int64_t>((int64_t{1} << 15) / B / 32 * 32, 32, 256);
   }
 
-  double value() {
+  double value(bool need_grad) {
     normalise();
     const Matrix<T> rows{x, B, N, N, 1};
     m = is_dual ? B : N;
-    g = std::make_unique_for_overwrite<T[]>(m * m);
+    g = allocate<T>(m * m);
     gram(is_dual ? rows : rows.transposed(), g.get());
-    return f.a * (is_dual ? dual_value() : primal_value());
+    return f.a * (is_dual ? dual_value(need_grad) : primal_value());
   }
 
   void gradient(T* out) {
-    is_dual ? prepare_dual() : prepare_primal();
+    is_dual ? leave_out() : prepare_primal();
     const Matrix<T> left{is_dual ? g.get() : x, B, m, m, 1}, right{is_dual ? x : g.get(), m, N, N, 1}, result{out, B, N, N, 1};
-    for_tiles(wide, [&](int64_t begin, int64_t n) {
+    parallel_products((N + wide - 1) / wide, [&](int64_t tile) {
+      const int64_t begin = tile * wide, n = std::min(wide, N - begin);
       multiply(left, right.block(0, m, begin, n), result.block(0, B, begin, n));
       for (int64_t i = begin; i < begin + n; i += narrow) finish_tile(out, i, std::min(narrow, begin + n - i));
     });
@@ -76,24 +76,47 @@ class Orthogonality {
   }
 
   bool has_column_norm() const { return f.norm == Norm::feature || f.norm == Norm::standardize; }
+  bool is_unit_dual() const { return f.norm == Norm::sample && is_dual; }
   bool needs_d() const { return !is_dual || f.lambda != 1; }  // dual and λ = 1: the d_i drop out
 
   void normalise() {
+    row_weight.assign(B, 1.0);
+    out_weight.assign(B, 1.0);
     if (has_column_norm()) {
-      buffer = std::make_unique_for_overwrite<T[]>(B * N);
-      x = buffer.get();
+      take_buffer();
       r.resize(N);
+      if (is_dual) pieces.resize((N + narrow - 1) / narrow * B);
       for_tiles(narrow, [&](int64_t begin, int64_t n) { normalise_columns(begin, n); });
-    } else if (f.norm == Norm::sample && !is_dual) {
-      buffer = std::make_unique_for_overwrite<T[]>(B * N);
-      x = buffer.get();
-      r.resize(B);
-      parallel(B, 8, [&](int64_t b) {
-        r[b] = radius(dot<T>(z + b * N, z + b * N, nullptr, N), f.eps);
-        for (int64_t i = 0; i < N; ++i) x[b * N + i] = static_cast<T>(z[b * N + i] / r[b].r);
-      });
+    } else if (f.norm == Norm::sample) {
+      normalise_rows();
     }
-    if (!has_column_norm() && needs_d() && !(f.norm == Norm::sample && is_dual)) sum_columns();
+    if (!has_column_norm() && needs_d()) sum_columns();
+  }
+
+  void take_buffer() {
+    buffer = allocate<T>(B * N);
+    x = buffer.get();
+  }
+
+  // Dual: x stays z, with the weights 1/r; but products of very long or short rows leave float's range.
+  void normalise_rows() {
+    squared.resize(B);
+    r.resize(B);
+    parallel(B, 8, [&](int64_t b) {
+      squared[b] = dot<T>(z + b * N, z + b * N, nullptr, N);
+      r[b] = radius(squared[b], f.eps);
+      out_weight[b] = 1 / r[b].r;
+    });
+    const auto is_extreme = [](double square) { return square > 1e36 || (square > 0 && square < 1e-30); };
+    is_copied = !is_dual || std::any_of(squared.begin(), squared.end(), is_extreme);
+    if (!is_copied) {
+      row_weight = out_weight;
+      return;
+    }
+    take_buffer();
+    parallel(B, 8, [&](int64_t b) {
+      for (int64_t i = 0; i < N; ++i) x[b * N + i] = static_cast<T>(z[b * N + i] / r[b].r);
+    });
   }
 
   void normalise_columns(int64_t begin, int64_t n) {
@@ -111,42 +134,58 @@ class Orthogonality {
     for (int64_t b = 0; b < B; ++b) {
       T* row = x + b * N + begin;
       shift_and_scale(row, z + b * N + begin, mean.data(), inverse.data(), n);
-      if (needs_d()) add_squares(squares.data(), row, 1.0, n);
+      const double total = add_and_total_squares(squares.data(), row, n);
+      if (is_dual) pieces[begin / narrow * B + b] = total;
     }
     for (int64_t i = 0; i < n; ++i) d[begin + i] = squares[i] / f.s;
   }
 
-  // d_i = Σ_b x_bi²/s
+  // d_i = Σ_b x_bi²/s, and what the rows have in this tile
   void sum_columns() {
+    if (f.norm == Norm::none) pieces.resize((N + narrow - 1) / narrow * B);
     for_tiles(narrow, [&](int64_t begin, int64_t n) {
       for (int64_t b = 0; b < B; ++b) {
-        const double weight = f.norm == Norm::sample && is_dual ? row_weight[b] * row_weight[b] : 1.0;
-        add_squares(d.data() + begin, x + b * N + begin, weight, n);
+        const T* row = x + b * N + begin;
+        if (f.norm == Norm::none)
+          pieces[begin / narrow * B + b] = add_and_total_squares(d.data() + begin, row, n);
+        else
+          add_squares(d.data() + begin, row, row_weight[b] * row_weight[b], n);
       }
       for (int64_t i = begin; i < begin + n; ++i) d[i] /= f.s;
     });
   }
 
-  double dual_value() {
-    row_weight.assign(B, 1.0);
+  // ‖x_b‖²
+  double row_square(int64_t b) const {
+    const T* row = x + b * N;
+    if (f.norm == Norm::sample) {
+      // λ = 1: the norm of a unit row is exact. Infinity becomes NaN.
+      if (f.lambda == 1 && r[b].is_projected && std::isfinite(squared[b])) return 1;
+      return is_copied ? dot<T>(row, row, nullptr, N) : squared[b] * row_weight[b] * row_weight[b];
+    }
+    if (pieces.empty()) return dot<T>(row, row, nullptr, N);
+    double total = 0;
+    for (size_t i = b; i < pieces.size(); i += B) total += pieces[i];
+    return total;
+  }
+
+  double dual_value(bool need_grad) {
     diagonal.resize(B);
     off_diagonal.resize(B);
-    r.resize(std::max<size_t>(r.size(), B));
-    parallel(B, 8, [&](int64_t b) {
-      diagonal[b] = dot<T>(x + b * N, x + b * N, nullptr, N);
-      if (f.norm != Norm::sample) return;
-      r[b] = radius(diagonal[b], f.eps);
-      row_weight[b] = 1 / r[b].r;
-      // λ = 1: the norm of a unit row is exact.
-      const bool is_exact = f.lambda == 1 && r[b].is_projected && !std::isnan(diagonal[b]);
-      diagonal[b] = is_exact ? 1.0 : diagonal[b] * row_weight[b] * row_weight[b];
-    });
-    if (f.norm == Norm::sample && needs_d()) sum_columns();
-    parallel(B, 8, [&](int64_t b) {
+    const auto sum_row = [&](int64_t b) { diagonal[b] = row_square(b); };
+    if (pieces.empty())
+      parallel(B, 8, sum_row);
+    else
+      for (int64_t b = 0; b < B; ++b) sum_row(b);
+    double mean = 0;
+    for (int64_t b = 0; b < B; ++b) mean += diagonal[b] / B;
+    alpha = f.lambda == 1 && f.norm == Norm::none ? f.t * f.s : mean;
+    parallel(B, 16, [&](int64_t b) {
       T* row = g.get() + b * B;
-      if (f.norm == Norm::sample) scale_row(row, row_weight.data(), row_weight[b], B);
+      if (is_unit_dual()) scale_row(row, row_weight.data(), row_weight[b], B);
       row[b] = 0;
       off_diagonal[b] = dot<T>(row, row, nullptr, B);
+      if (need_grad) prepare_row(b);
     });
     double squares = 0, trace = 0;
     for (int64_t b = 0; b < B; ++b) {
@@ -179,30 +218,27 @@ class Orthogonality {
   }
 
   // K becomes M·4a/s, so that the gradient needs one product.
-  void prepare_dual() {
+  void prepare_row(int64_t b) {
+    const double outer = 4 * f.a / f.s, inner = f.lambda / f.s, w = row_weight[b];
+    double kept = inner * (diagonal[b] - alpha);
+    if (f.norm == Norm::sample) {
+      kept = inner * diagonal[b] - f.t;
+      if (r[b].is_projected) {
+        kept = -inner * off_diagonal[b];
+        if (needs_d()) kept -= (1 - f.lambda) * w * w * dot<T>(x + b * N, x + b * N, d.data(), N);
+      }
+    }
+    T* row = g.get() + b * B;
+    scale_row(row, row_weight.data(), outer * inner * out_weight[b], B);
+    row[b] = static_cast<T>(outer * kept * w * out_weight[b]);
+  }
+
+  void leave_out() {
     const double outer = 4 * f.a / f.s, inner = f.lambda / f.s;
-    double mean = 0;
-    for (int64_t b = 0; b < B; ++b) mean += diagonal[b] / B;
-    const double alpha = f.lambda == 1 && f.norm == Norm::none ? f.t / inner : mean;
     for (int64_t i = 0; i < N; ++i) {
       const double c = needs_d() ? (d[i] - f.t) - f.lambda * d[i] : -f.t;
-      left_out[i] = static_cast<T>(outer * (c + inner * alpha));
-      if (f.norm == Norm::sample) left_out[i] = static_cast<T>(outer * (1 - f.lambda) * d[i]);
+      left_out[i] = static_cast<T>(outer * (f.norm == Norm::sample ? (1 - f.lambda) * d[i] : c + inner * alpha));
     }
-    parallel(B, 16, [&](int64_t b) {
-      T* row = g.get() + b * B;
-      const double w = row_weight[b];
-      double kept = inner * (diagonal[b] - alpha);
-      if (f.norm == Norm::sample) {
-        kept = inner * diagonal[b] - f.t;
-        if (r[b].is_projected) {
-          kept = -inner * off_diagonal[b];
-          if (needs_d()) kept -= (1 - f.lambda) * w * w * dot<T>(z + b * N, z + b * N, d.data(), N);
-        }
-      }
-      scale_row(row, row_weight.data(), outer * inner * w, B);
-      row[b] = static_cast<T>(outer * kept * w * w);
-    });
   }
 
   void prepare_primal() {
@@ -225,7 +261,7 @@ class Orthogonality {
     if (f.norm == Norm::sample) {
       if (!is_dual || !needs_d()) return;
       for (int64_t b = 0; b < B; ++b)
-        add_multiples(out + b * N + begin, z + b * N + begin, left, static_cast<T>(row_weight[b] * row_weight[b]), n);
+        add_multiples(out + b * N + begin, x + b * N + begin, left, static_cast<T>(row_weight[b] * out_weight[b]), n);
       return;
     }
     if (f.norm == Norm::none) {
@@ -265,9 +301,12 @@ class Orthogonality {
   const int64_t B, N;
   const bool is_dual;
   int64_t m = 0, wide = 0, narrow = 0;
-  double alpha_outer = 0;
-  std::unique_ptr<T[]> buffer, g;
-  std::vector<double> d, row_weight, diagonal, off_diagonal;
+  bool is_copied = false;
+  double alpha = 0, alpha_outer = 0;
+  Buffer<T> buffer, g;
+  // row_weight: x_b is this times what stands in x; out_weight: 1/r_b, for sample.
+  // pieces: Σ x² of a row in a tile of columns, (tiles, B).
+  std::vector<double> d, row_weight, out_weight, squared, pieces, diagonal, off_diagonal;
   std::vector<Radius> r;
   std::vector<T> left_out;
 };
@@ -277,7 +316,7 @@ std::tuple<Tensor, Tensor> run(const Formula& f, const Tensor& z, bool need_grad
   auto* data = static_cast<T*>(const_cast<void*>(z.const_data_ptr()));
   Orthogonality<T> loss(f, data, z.size(0), z.size(1));
   Tensor value = torch::stable::new_empty(z, {});
-  *static_cast<T*>(value.mutable_data_ptr()) = static_cast<T>(loss.value());
+  *static_cast<T*>(value.mutable_data_ptr()) = static_cast<T>(loss.value(need_grad));
   const std::array<int64_t, 2> shape{z.size(0), z.size(1)};
   const std::array<int64_t, 1> nothing{0};
   if (!need_grad) return {value, torch::stable::new_empty(z, nothing)};

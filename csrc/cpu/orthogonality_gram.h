@@ -8,11 +8,28 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
+#include <new>
 
 namespace mflag {
 
 using torch::stable::Tensor;
+
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
+
+template <typename T>
+using Buffer = std::unique_ptr<T[], Free>;
+
+// Not initialised; on a cache line, so that no vector of a product straddles two.
+template <typename T>
+Buffer<T> allocate(int64_t n) {
+  void* memory = std::aligned_alloc(64, (n * sizeof(T) + 64) / 64 * 64);
+  if (memory == nullptr) throw std::bad_alloc();
+  return Buffer<T>(static_cast<T*>(memory));
+}
 
 template <typename T>
 struct Matrix {
@@ -48,45 +65,71 @@ void parallel(int64_t n, int64_t grain, const F& work) {
   });
 }
 
+// A lone unit would run outside of a parallel region; there its product takes all threads, and the
+// bits follow their number.
+template <typename F>
+void parallel_products(int64_t n, const F& work) {
+  parallel(std::max<int64_t>(n, 2), 1, [&](int64_t i) {
+    if (i < n) work(i);
+  });
+}
+
+// The lower triangle of out = x xᵀ; a block on the diagonal is whole.
+template <typename T>
+void multiply_with_own(const Matrix<T>& x, const Matrix<T>& out) {
+  if (x.rows <= 64) return multiply(x, x.transposed(), out);
+  const int64_t half = (x.rows / 2 + 31) / 32 * 32, rest = x.rows - half, k = x.columns;
+  const Matrix<T> top = x.block(0, half, 0, k), bottom = x.block(half, rest, 0, k);
+  multiply_with_own(top, out.block(0, half, 0, half));
+  multiply(bottom, top.transposed(), out.block(half, rest, 0, half));
+  multiply_with_own(bottom, out.block(half, rest, half, rest));
+}
+
+// The block's mirror image, by small tiles: down a whole column every element misses the cache.
+template <typename T>
+void mirror(T* g, int64_t m, int64_t row, int64_t rows, int64_t column, int64_t columns) {
+  constexpr int64_t tile = 16;
+  for (int64_t r0 = row; r0 < row + rows; r0 += tile)
+    for (int64_t c0 = column; c0 < std::min(column + columns, r0 + tile); c0 += tile)
+      for (int64_t c = c0; c < std::min(c0 + tile, column + columns); ++c)
+        for (int64_t r = std::max(r0, c + 1); r < std::min(r0 + tile, row + rows); ++r) g[c * m + r] = g[r * m + c];
+}
+
 template <typename T>
 void gram(const Matrix<T>& x, T* g) {
   const int64_t m = x.rows, k = x.columns;
   const int64_t side = m <= 256 ? 64 : m <= 1024 ? 128 : 256;
   const int64_t n = (m + side - 1) / side, tiles = n * (n + 1) / 2;
   // Few tiles: cut the inner dimension too, into partial products of at least 256 terms.
-  const int64_t slices = std::max<int64_t>(1, std::min<int64_t>((k + 255) / 256, (12 + tiles - 1) / tiles));
-  const int64_t depth = (k + slices - 1) / slices;
-  const auto partial = std::make_unique_for_overwrite<T[]>((slices - 1) * m * m);
-  parallel(tiles * slices, 1, [&](int64_t unit) {
-    const int64_t slice = unit % slices;
-    int64_t i = 0, j = unit / slices;
+  const int64_t wanted = std::max<int64_t>(1, std::min<int64_t>((k + 255) / 256, (12 + tiles - 1) / tiles));
+  const int64_t depth = (k + wanted - 1) / wanted, slices = (k + depth - 1) / depth;
+  const auto partial = allocate<T>((slices - 1) * m * m);
+  const auto place = [&](int64_t tile, const auto& work) {  // of the lower triangle
+    int64_t i = 0, j = tile;
     while (j > i) j -= ++i;
-    const int64_t row = i * side, column = j * side, from = slice * depth;
-    const int64_t rows = std::min(side, m - row), columns = std::min(side, m - column);
-    const int64_t terms = std::min(depth, k - from);
+    work(i * side, std::min(side, m - i * side), j * side, std::min(side, m - j * side));
+  };
+  parallel_products(tiles * slices, [&](int64_t unit) {
+    const int64_t slice = unit % slices, from = slice * depth, terms = std::min(depth, k - from);
     T* base = slice == 0 ? g : partial.get() + (slice - 1) * m * m;
-    const Matrix<T> out{base, m, m, m, 1};
-    if (terms <= 0) {
-      for (int64_t r = row; r < row + rows; ++r) std::fill_n(base + r * m + column, columns, T(0));
-      return;
-    }
-    multiply(x.block(row, rows, from, terms), x.block(column, columns, from, terms).transposed(),
-             out.block(row, rows, column, columns));
+    place(unit / slices, [&](int64_t row, int64_t rows, int64_t column, int64_t columns) {
+      const Matrix<T> left = x.block(row, rows, from, terms);
+      const Matrix<T> out = Matrix<T>{base, m, m, m, 1}.block(row, rows, column, columns);
+      if (row == column) return multiply_with_own(left, out);
+      multiply(left, x.block(column, columns, from, terms).transposed(), out);
+    });
   });
-  parallel(n, 1, [&](int64_t i) {  // the partials in order, then the mirror image
-    for (int64_t row = i * side; row < std::min(m, (i + 1) * side); ++row) {
-      const int64_t length = std::min(m, (i + 1) * side);
-      for (int64_t slice = 1; slice < slices; ++slice) {
-        const T* p = partial.get() + (slice - 1) * m * m + row * m;
-        for (int64_t column = 0; column < length; ++column) g[row * m + column] += p[column];
+  parallel(tiles, 1, [&](int64_t tile) {  // the partials in order, then the mirror image
+    place(tile, [&](int64_t row, int64_t rows, int64_t column, int64_t columns) {
+      for (int64_t r = row; r < row + rows; ++r) {
+        const int64_t end = std::min(column + columns, r + 1);
+        for (int64_t slice = 1; slice < slices; ++slice) {
+          const T* p = partial.get() + ((slice - 1) * m + r) * m;
+          for (int64_t c = column; c < end; ++c) g[r * m + c] += p[c];
+        }
       }
-    }
-  });
-  parallel(n, 1, [&](int64_t i) {
-    for (int64_t j = 0; j < i; ++j)
-      for (int64_t column = j * side; column < (j + 1) * side; ++column)
-        for (int64_t row = i * side; row < std::min(m, (i + 1) * side); ++row)
-          g[column * m + row] = g[row * m + column];
+      mirror(g, m, row, rows, column, columns);
+    });
   });
 }
 

@@ -21,6 +21,28 @@ MFLAG_VECTORISED void add_squares(double* sum, const T* x, double weight, int64_
   for (int64_t i = 0; i < n; ++i) sum[i] += weight * static_cast<double>(x[i]) * static_cast<double>(x[i]);
 }
 
+// The same, and Σ x² of this piece in 16 fixed lanes.
+template <typename T>
+MFLAG_VECTORISED double add_and_total_squares(double* sum, const T* x, int64_t n) {
+  constexpr int64_t lanes = 16;
+  double total[lanes] = {};
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const double square = static_cast<double>(x[i + lane]) * static_cast<double>(x[i + lane]);
+      sum[i + lane] += square;
+      total[lane] += square;
+    }
+  for (; i < n; ++i) {
+    const double square = static_cast<double>(x[i]) * static_cast<double>(x[i]);
+    sum[i] += square;
+    total[i % lanes] += square;
+  }
+  double all = 0;
+  for (double lane : total) all += lane;
+  return all;
+}
+
 template <typename T>
 MFLAG_VECTORISED void add_deviations(double* sum, const T* x, const double* mean, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {

@@ -1,8 +1,6 @@
 """The LARS step over a list of tensors: schema, checks, choice of backend."""
 
 from collections.abc import Callable, Sequence
-from itertools import chain
-from operator import attrgetter
 from typing import Any
 
 import torch
@@ -11,7 +9,7 @@ from torch import Tensor
 from mflag.errors import InputError
 from mflag.ops.backend import choose_backend
 from mflag.ops.lars_reference import step_tensor_
-from mflag.ops.lars_rule import EXCLUDES, NORMS, LarsRule
+from mflag.ops.lars_rule import EXCLUDES, NORMS, LarsRule, check_number
 
 _LIBRARY = torch.library.Library("mflag", "FRAGMENT")
 _LIBRARY.define(
@@ -45,7 +43,8 @@ def lars_step_(
         grads: n gradients, each of its weight's shape and device; not changed.
         momentum_buffers: n buffers, zero before the first step; changed in place. Empty: no
             momentum, then ``momentum`` must be 0.
-        lr: γ, a number or a () tensor.
+        lr: γ, 0 or more: a number, or a tensor of one element, whose value is checked on the CPU
+            only.
         started: n () float32 flags on the weights' devices, 0 before the first step; set to 1.
             Needed only with ``dampening``, which the first step leaves out.
         grad_scale: () the gradients are divided by it, as GradScaler hands it over.
@@ -54,15 +53,23 @@ def lars_step_(
         **rule: the fields of :class:`mflag.ops.lars_rule.LarsRule`, by name.
 
     Raises:
-        InputError: lists of different lengths or shapes, a dtype that is no float, a
-            hyper-parameter out of range, or a forced backend that cannot run here.
+        InputError: lists of different lengths, shapes or devices, a sparse tensor, a dtype that
+            is no float, a hyper-parameter out of range, or a forced backend that cannot run here.
     """
     if not isinstance(lr, Tensor):
-        lr = torch.tensor(lr, dtype=torch.float64)
+        check_number("lr", lr, "0 or more", lambda x: x >= 0)
+        # Born where it is read: a copy from the host would wait, and CUDA graphs refuse it.
+        lr = torch.full((), lr, dtype=torch.float64, device=_reader_of_lr(params))
     torch.ops.mflag.lars_step_(
         list(params), list(grads), list(momentum_buffers), list(started),
         lr, grad_scale, found_inf, backend, **rule,
     )  # fmt: skip
+
+
+def _reader_of_lr(params: Sequence[Tensor]) -> torch.device:
+    """The weights' device; among several the first accelerator, which must not wait for copies."""
+    devices = [p.device for p in params if not p.is_cpu]
+    return devices[0] if devices else torch.device("cpu")
 
 
 _Lists = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
@@ -77,7 +84,7 @@ def _reference(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
             w,
             grads[i],
             buffers[i] if buffers else None,
-            started[i] if started else None,
+            started[i].reshape(()) if started else None,
             rule=rule,
             lr=lr,  # type: ignore[arg-type]
             grad_scale=grad_scale,
@@ -87,7 +94,11 @@ def _reference(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
 
 
 def _native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    """Step tensors that pair by memory order; False: these do not, and nothing was written."""
+    """Step tensors that pair by memory order; False: these do not, and nothing was written.
+
+    Raises:
+        NotImplementedError: no kernel for their device or layout; nothing was written.
+    """
     return torch.ops.mflag_native.lars_step_(
         *lists, *scalars,
         rule.momentum, rule.dampening, rule.weight_decay, rule.nesterov,
@@ -104,17 +115,18 @@ def _paired_native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
     paired = [_in_layout_of(w, g) for w, g in zip(dense, grads, strict=True)]
     moved = [_in_layout_of(w, m) for w, m in zip(dense, buffers, strict=False)]
     fits = _native((dense, paired, moved, started), scalars, rule)
+    if not fits:
+        return False
     for original, used in (*zip(params, dense, strict=True), *zip(buffers, moved, strict=True)):
         if used is not original:
             original.copy_(used)
-    return fits
+    return True
 
 
 _Backends = dict[str, Callable[[_Lists, _Scalars, LarsRule], bool]]
 _PORTABLE: _Backends = {"reference": _reference}
 _BACKENDS: dict[str, _Backends] = {"cpu": {"cpu": _paired_native, "reference": _reference}}
 _NATIVE_DTYPES = (torch.float32, torch.float64)
-_is_cpu = attrgetter("is_cpu")
 
 
 @torch.library.impl(_LIBRARY, "lars_step_", "CompositeExplicitAutograd")
@@ -132,31 +144,45 @@ def _lars_step_(
     rule = LarsRule(**switches)
     lists = (params, grads, momentum_buffers, started)
     _check_lengths(lists, rule)
+    _check_scalars(lr, grad_scale, found_inf)
     if not _step_at_once(lists, (lr, grad_scale, found_inf), rule, backend):
-        _check_tensors(params, grads, momentum_buffers)
+        _check_tensors(lists)
         for (device, dtype), rows in _buckets(params, grads, momentum_buffers).items():
             scalars = tuple(_scalar(x, device) for x in (lr, grad_scale, found_inf))
             implementations = _BACKENDS.get(device.type, _PORTABLE) if dtype else _PORTABLE
             name = choose_backend(backend, device.type, implementations)
             taken = tuple([tensors[i] for i in rows] if tensors else [] for tensors in lists)
-            implementations[name](taken, scalars, rule)  # type: ignore[arg-type]
+            if not implementations[name](taken, scalars, rule):  # type: ignore[arg-type]
+                raise RuntimeError(f"backend {name!r} refused tensors that had passed all checks")
     # A kernel writes memory behind autograd's back.
     torch.autograd.graph.increment_version([*params, *momentum_buffers])
 
 
 def _step_at_once(lists: _Lists, scalars: _Scalars, rule: LarsRule, backend: str | None) -> bool:
     """The usual case: every tensor on the CPU, of one dtype, paired; checked in C++ for speed."""
-    if not all(map(_is_cpu, chain(*lists))):
+    if not lists[0] or not lists[0][0].is_cpu:
         return False
     if choose_backend(backend, "cpu", _BACKENDS["cpu"]) != "cpu":
         return False
     cpu = torch.device("cpu")
-    return _native(lists, tuple(_scalar(x, cpu) for x in scalars), rule)  # type: ignore[arg-type]
+    scalars = tuple(_scalar(x, cpu) for x in scalars)  # type: ignore[assignment]
+    try:
+        return _native(lists, scalars, rule)
+    except NotImplementedError:  # the dispatcher's, of a mix: the checks then say of what
+        return False
 
 
 @torch.library.register_fake("mflag::lars_step_", lib=_LIBRARY)
-def _fake(*_: Any, **__: Any) -> None:
-    return None
+def _fake(
+    params: list[Tensor],
+    grads: list[Tensor],
+    momentum_buffers: list[Tensor],
+    started: list[Tensor],
+    *_: Any,
+    **__: Any,
+) -> None:
+    # One meta tensor in a list brings all of it here: it must not pass for a step that was done.
+    _check_places((params, grads, momentum_buffers, started))
 
 
 def _check_lengths(lists: _Lists, rule: LarsRule) -> None:
@@ -173,16 +199,44 @@ def _check_lengths(lists: _Lists, rule: LarsRule) -> None:
         raise InputError(f"started has {len(started)} flags; give {len(params)}, one a weight")
 
 
-def _check_tensors(params: list[Tensor], grads: list[Tensor], buffers: list[Tensor]) -> None:
-    for name, tensors in (("grads", grads), ("momentum_buffers", buffers)):
+def _check_scalars(lr: Tensor, grad_scale: Tensor | None, found_inf: Tensor | None) -> None:
+    for name, x in (("lr", lr), ("grad_scale", grad_scale), ("found_inf", found_inf)):
+        if x is not None and x.numel() != 1:
+            raise InputError(f"{name} has shape {tuple(x.shape)}; give a tensor of one element")
+    if lr.is_cpu:  # elsewhere it would be a read-back
+        check_number("lr", lr.item(), "0 or more", lambda x: x >= 0)
+
+
+def _check_places(lists: _Lists) -> None:
+    params = lists[0]
+    for name, tensors in zip(
+        ("params", "grads", "momentum_buffers", "started"), lists, strict=True
+    ):
         for i, (w, x) in enumerate(zip(params, tensors, strict=False)):
             if x.layout != torch.strided:
                 raise InputError(f"{name}[{i}] is {x.layout}; give a dense tensor")
-            if x.shape != w.shape or x.device != w.device:
+            if x.device != w.device:
                 raise InputError(
-                    f"{name}[{i}] is {tuple(x.shape)} on {x.device}; "
-                    f"give {tuple(w.shape)} on {w.device}, as its weight"
+                    f"{name}[{i}] is on {x.device}; give it on {w.device}, as its weight"
                 )
+
+
+def _check_tensors(lists: _Lists) -> None:
+    _check_places(lists)
+    params, grads, buffers, started = lists
+    for name, tensors in (("params", params), ("grads", grads), ("momentum_buffers", buffers)):
+        for i, (w, x) in enumerate(zip(params, tensors, strict=False)):
+            if not x.dtype.is_floating_point:
+                raise InputError(f"{name}[{i}] is {x.dtype}; give real floats")
+            if x.shape != w.shape:
+                raise InputError(
+                    f"{name}[{i}] is {tuple(x.shape)}; give {tuple(w.shape)}, as its weight"
+                )
+    for i, flag in enumerate(started):
+        if flag.dtype != torch.float32 or flag.numel() != 1:
+            raise InputError(
+                f"started[{i}] is {flag.dtype} of shape {tuple(flag.shape)}; give a () float32"
+            )
 
 
 def _buckets(
@@ -192,8 +246,6 @@ def _buckets(
     found: dict[tuple[torch.device, torch.dtype | None], list[int]] = {}
     for i, w in enumerate(params):
         dtype = w.dtype
-        if not dtype.is_floating_point or not grads[i].dtype.is_floating_point:
-            raise InputError(f"params[{i}] is {dtype}, its gradient {grads[i].dtype}; give floats")
         same = grads[i].dtype == dtype and (not buffers or buffers[i].dtype == dtype)
         key = (w.device, dtype if same and dtype in _NATIVE_DTYPES else None)
         found.setdefault(key, []).append(i)
@@ -202,7 +254,10 @@ def _buckets(
 
 def _scalar(x: Tensor | None, device: torch.device) -> Tensor | None:
     """A () float64 tensor on ``device``."""
-    return None if x is None else x.reshape(()).to(device, torch.float64, non_blocking=True)
+    if x is None:
+        return None
+    # The host would read a copy from the GPU before it has arrived.
+    return x.reshape(()).to(device, torch.float64, non_blocking=device.type == "cuda")
 
 
 def _is_dense(w: Tensor) -> bool:

@@ -83,8 +83,8 @@ def _momentum_norm(
     m = rule.momentum * m + (1 - rule.momentum) * d
     if is_plain:
         return m, w - lr * m
-    q, is_zero = _trust_ratio(_norm(w), _norm(m), lr, rule)
-    return m, w - lr * torch.where(is_zero, 1.0, q) * m
+    q, _ = _trust_ratio(_norm(w), _norm(m), lr, rule)
+    return m, w - lr * q * m
 
 
 def _decayed(g: Tensor, w: Tensor, rule: LarsRule) -> Tensor:
@@ -102,10 +102,11 @@ def _trust_ratio(
         is_zero = ~((w_norm > 0) & (divisor > 0))
     else:
         is_zero = (w_norm == 0) | (divisor == 0)
-    if rule.trust_clip and not rule.clip_zero_norm:
+    clips_zero = rule.clip_zero_norm and rule.zero_norm == "keep_decay"
+    if rule.trust_clip and not clips_zero:
         q = (q / lr).clamp(max=1)
     q = torch.where(is_zero, 1.0, q)
-    if rule.trust_clip and rule.clip_zero_norm:
+    if rule.trust_clip and clips_zero:
         q = (q / lr).clamp(max=1)
     return q, is_zero
 

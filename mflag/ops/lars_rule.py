@@ -35,7 +35,7 @@ class LarsRule:
         zero_norm: ``keep_decay``: q = 1 unless both norms are > 0 (so also for NaN).
             ``plain``: u = g unless both norms are != 0 (NaN passes).
         trust_clip: q ← min(q / γ, 1).
-        clip_zero_norm: clip also the q = 1 of ``keep_decay``.
+        clip_zero_norm: clip also the q = 1 of ``keep_decay``; ``plain`` has nothing to clip.
         exclude: which tensors get u = g, without decay: one of ``EXCLUDES``.
         adapt_without_decay: False: weight_decay = 0 gives u = g.
         lr_in_momentum: γ enters before the buffer.

@@ -222,7 +222,7 @@ def orthogonality_of_rows(
             return orthogonality_reference(z, formula, need_grad, own)
     arguments = (z, *formula, need_grad, precision, name)
     loss, gradient = torch.ops.mflag.orthogonality(*arguments)
-    return loss, gradient[own.first : own.first + own.count]
+    return loss, gradient[own.first : own.first + own.length]
 
 
 @torch.library.register_fake("mflag::orthogonality", lib=_LIBRARY)

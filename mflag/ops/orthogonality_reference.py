@@ -41,16 +41,16 @@ class Normalised(NamedTuple):
 class OwnRows(NamedTuple):
     """The rows of the batch whose gradient is asked for, and how to add up over all the others.
 
-    ``first``, ``count``: where they lie. ``total``: adds a tensor up over all who have rows.
+    ``first``, ``length``: where they lie. ``total``: adds a tensor up over all who have rows.
     """
 
     first: int
-    count: int
+    length: int
     total: Callable[[Tensor], Tensor]
 
     def of(self, tensor: Tensor) -> Tensor:
         """Return these rows of a tensor of all rows; one that has a single row belongs to all."""
-        return tensor if tensor.shape[0] == 1 else tensor[self.first : self.first + self.count]
+        return tensor if tensor.shape[0] == 1 else tensor[self.first : self.first + self.length]
 
 
 def widen(z: Tensor) -> Tensor:

@@ -30,8 +30,9 @@ class GradientError(InputError, RuntimeError):
 class LARS(torch.optim.Optimizer):
     """Layer-wise adaptive rate scaling (You, Gitman, Ginsburg 2017), in any published variant.
 
-    Without options this is lightly's LARS, argument for argument: a group with weight decay 0 is
-    plain SGD (pass ``adapt_without_decay=True`` to adapt it too). :meth:`preset` gives the others.
+    Without options this is lightly's formula with momentum 0.9, where lightly's own default is 0:
+    a group with weight decay 0 is plain SGD (pass ``adapt_without_decay=True`` to adapt it too).
+    :meth:`preset` gives the others.
     The formula of every option stands in :class:`mflag.ops.lars_rule.LarsRule`.
 
     Every option may also be set per parameter group. The state holds ``momentum_buffer`` (``mu``

@@ -81,7 +81,7 @@ def compile_case(case, capability, dtype):
     """``norm-B``, then any of ``ragged`` (N is no multiple of 16) and ``value`` (no gradient)."""
     norm, batch, *flags = case.split("-")
     rows = max(16, triton.next_power_of_2(int(batch)))
-    row = orthogonality_dual_row(capability, rows)
+    row = orthogonality_dual_row(capability, rows, norm == "sample")
     constants = FORMULA | {"NORM": CODES[norm], "ROWS": rows, "WIDTH": 1024}
     constants |= {"SIDE": row.side, "DEPTH": row.depth, "COLUMNS": row.columns}
     constants |= {"STEP": row.step, "NEED_GRAD": "value" not in flags}

@@ -63,6 +63,16 @@ def test_16_bit_input_is_computed_in_float32(dtype, name):
 
 
 @NEEDS_TRITON
+def test_a_scaled_loss_in_float16_keeps_the_digits_of_its_gradient():
+    z = (latents(5, 37) * 3000).half()
+    leaf = z.clone().requires_grad_()
+    loss = orthogonality_loss(leaf, backend="triton", **FORMULAS["paper"])
+    (gradient,) = torch.autograd.grad(65536 * loss, leaf)
+    _, expected = value_and_gradient(z.double(), **FORMULAS["paper"])
+    assert (gradient.double() / 65536 - expected).norm() <= 5e-4 * expected.norm()
+
+
+@NEEDS_TRITON
 @pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
 def test_zero_rows_and_columns(formula):
     z = latents(6, 40)
@@ -142,13 +152,22 @@ def test_the_value_alone_equals_the_value_with_gradient():
         (torch.ones(3, 4, dtype=torch.float64), {}),
         (torch.ones(4, 3), {}),
         (torch.ones(300, 301), {}),
+        (torch.empty(2).as_strided((256, 2**23), (0, 0)), {}),
         (torch.ones(3, 4), {"norm": "sample", "offdiag_weight": 0.5}),
     ],
-    ids=["float64", "primal", "many-rows", "sample"],
+    ids=["float64", "primal", "many-rows", "offsets-beyond-32-bits", "sample"],
 )
 def test_a_case_it_does_not_take_is_refused_when_forced(z, formula):
     with pytest.raises(InputError, match="backend 'triton' does not take these tensors"):
         orthogonality_loss(z, backend="triton", **formula)
+
+
+def test_a_cpu_tensor_beside_a_gpu_is_refused_when_forced(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    able = {"reference": True, "triton": True}
+    monkeypatch.setattr("mflag.ops.backend.backends", lambda: able)
+    with pytest.raises(InputError, match=r"'triton' does not take these tensors \(on cpu\)"):
+        orthogonality_loss(torch.ones(3, 4), backend="triton")
 
 
 def compiled(capability, dtype, cases):
@@ -166,7 +185,8 @@ def check_resources(kernels, capability):
         assert kernel["cubin"] > 0, kernel
         assert kernel["shared"] <= SHARED_LIMIT[capability], kernel
         assert kernel["stack"] == kernel["local"] == 0, f"spills: {kernel}"
-        has_products = kernel["fma"] > 0 or kernel["kernel"] == "row_scale_kernel"
+        is_sum = kernel["kernel"] == "row_scale_kernel" or kernel["case"].endswith("value")
+        has_products = kernel["fma"] > 0 or (is_sum and kernel["kernel"] != "gram_kernel")
         assert kernel["mma"] == 0 and has_products, f"not IEEE products: {kernel}"
         assert not kernel["lambda_in_float32"], kernel
 

@@ -2,9 +2,12 @@ import pytest
 import torch
 import torch.distributed as dist
 from lightly.loss import BarlowTwinsLoss as LightlyBarlowTwinsLoss
+from torch.nn.parallel import DistributedDataParallel
 
+from mflag.errors import InputError
 from mflag.losses import BarlowTwinsLoss, GradientShare, OrthogonalityLoss
 from tests.losses.ranks import run_on_ranks
+from tests.oracles.orthogonality import orthogonality
 
 NORMS = ("none", "sample", "feature", "standardize")
 SHAPES = ((3, 17), (10, 5))  # rows of one rank, columns: dual and primal
@@ -39,6 +42,54 @@ def step_of_every_loss(rank):
     return results
 
 
+def encoder(columns):
+    torch.manual_seed(0)
+    return torch.nn.Linear(7, columns, dtype=torch.float64)
+
+
+def ddp_steps(rank):
+    """The averaged gradient of a linear encoder under DistributedDataParallel."""
+    results = {}
+    for shape in SHAPES:
+        model = DistributedDataParallel(encoder(shape[1]))
+        for norm in NORMS:
+            for λ in (0.3, 1.0):
+                for backend in ("reference", None):
+                    loss = OrthogonalityLoss(norm, offdiag_weight=λ, gather=True, backend=backend)
+                    model.zero_grad()
+                    value = loss(model(rows_of(rank, (shape[0], 7))))
+                    value.backward()
+                    case = norm, λ, shape, backend
+                    results[case] = value.item(), model.module.weight.grad.tolist()
+    return results
+
+
+def float16_gradient(rank):
+    z = (rows_of(rank, (3, 17)) * 3000).half().requires_grad_()
+    value = OrthogonalityLoss("sample", gather=True, gradient_reduction="sum")(z)
+    return torch.autograd.grad(65536 * value, z)[0].double().tolist()
+
+
+def unequal_rows(rank):
+    try:
+        OrthogonalityLoss(gather=True)(rows_of(rank, (3 + rank, 5)))
+    except InputError as error:
+        return str(error)
+    return "no error"
+
+
+def lower_precision(rank):
+    """Whether a global lower precision changes the loss or the gradient of Barlow Twins."""
+    z_a, z_b = (rows_of(rank + i, (256, 256), torch.float32).requires_grad_() for i in (0, 10))
+    found = []
+    for precision in ("highest", "medium"):
+        torch.set_float32_matmul_precision(precision)
+        value = BarlowTwinsLoss(gather_distributed=True)(z_a, z_b)
+        found.append((value, *torch.autograd.grad(value, (z_a, z_b))))
+    torch.set_float32_matmul_precision("highest")
+    return not all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
 def barlow_twins(rank, ours):
     z = rows_of(rank, (4, 9)).requires_grad_()
     loss = (BarlowTwinsLoss if ours else LightlyBarlowTwinsLoss)(gather_distributed=True)
@@ -59,6 +110,50 @@ def everything(rank):
         barlow_twins(rank, False),
         share(rank),
     )
+
+
+def more(rank):
+    return ddp_steps(rank), float16_gradient(rank), unequal_rows(rank), lower_precision(rank)
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def more_ranks(request, tmp_path_factory):
+    return run_on_ranks(more, request.param, tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.mark.parametrize("backend", ["reference", None])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("λ", [0.3, 1.0])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_ddp_step_equals_the_oracle_of_the_whole_batch(more_ranks, backend, norm, λ, shape):
+    model = encoder(shape[1])
+    batch = torch.cat([rows_of(rank, (shape[0], 7)) for rank in range(len(more_ranks))])
+    value = orthogonality(model(batch), norm=norm, offdiag_weight=λ)
+    (expected,) = torch.autograd.grad(value, model.weight)
+    for steps, *_ in more_ranks:
+        loss, ours = steps[norm, λ, shape, backend]
+        assert loss == pytest.approx(value.item(), rel=1e-12)
+        gradient = torch.tensor(ours, dtype=torch.float64)
+        assert (gradient - expected).norm() <= 1e-11 * expected.norm() + 1e-13
+
+
+def test_a_gathered_float16_gradient_is_rounded_after_its_scale(more_ranks):
+    count = len(more_ranks)
+    batch = torch.cat([(rows_of(rank, (3, 17)) * 3000).half() for rank in range(count)]).double()
+    batch.requires_grad_()
+    (expected,) = torch.autograd.grad(orthogonality(batch, norm="sample"), batch)
+    ours = torch.cat([torch.tensor(gradient).double() for _, gradient, *_ in more_ranks])
+    assert (ours / 65536 - expected).norm() <= 5e-4 * expected.norm()
+
+
+def test_unequal_rows_are_refused_on_every_rank(more_ranks):
+    counts = list(range(3, 3 + len(more_ranks)))
+    for _, _, message, _ in more_ranks:
+        assert message.startswith(f"the ranks have {counts} rows; give every rank as many")
+
+
+def test_a_global_lower_precision_changes_nothing_over_ranks(more_ranks):
+    assert not any(changed for *_, changed in more_ranks)
 
 
 @pytest.fixture(scope="module", params=[2])

@@ -36,8 +36,9 @@ def test_first_and_second_derivatives():
     assert torch.autograd.gradgradcheck(BarlowTwinsLoss(0.1), z)
 
 
-def test_opcheck():
-    z = tuple(view.requires_grad_() for view in views(3, 5))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64], ids=str)
+def test_opcheck(dtype):
+    z = tuple(view.to(dtype).requires_grad_() for view in views(3, 5))
     torch.library.opcheck(torch.ops.mflag.barlow_twins.default, (*z, 0.1, True, None))
 
 
@@ -46,6 +47,37 @@ def test_autocast_computes_in_float32():
     expected = BarlowTwinsLoss()(*z)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert BarlowTwinsLoss()(*z) == expected
+
+
+def test_a_global_lower_precision_changes_nothing():
+    z = tuple(view.requires_grad_() for view in views(256, 512, torch.float32))
+
+    def loss_and_derivatives():
+        loss = BarlowTwinsLoss()(*z)
+        first = torch.autograd.grad(loss, z, create_graph=True)
+        return loss, *first, *torch.autograd.grad((first[0] * z[1].detach()).sum(), z)
+
+    expected = loss_and_derivatives()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = loss_and_derivatives()
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_a_scaled_loss_in_float16_keeps_the_digits_of_its_gradients():
+    z = tuple((view * 1000).half().requires_grad_() for view in views(8, 20))
+    ours = torch.autograd.grad(65536 * BarlowTwinsLoss()(*z), z)
+    exact = tuple(view.detach().double().requires_grad_() for view in z)
+    theirs = torch.autograd.grad(LightlyBarlowTwinsLoss()(*exact), exact)
+    for mine, expected in zip(ours, theirs, strict=True):
+        assert (mine.double() / 65536 - expected).norm() <= 5e-4 * expected.norm()
+
+
+def test_views_on_two_devices_are_refused():
+    with pytest.raises(InputError, match="z_a is on cpu but z_b is on meta"):
+        BarlowTwinsLoss()(torch.ones(3, 4), torch.ones(3, 4, device="meta"))
 
 
 def test_it_has_no_state():

@@ -3,6 +3,7 @@ import torch
 
 from mflag.errors import InputError
 from mflag.ops import alignment_loss
+from mflag.ops.alignment import assert_range
 from tests.oracles.alignment import alignment
 
 
@@ -63,9 +64,22 @@ def test_first_and_second_derivatives():
     assert torch.autograd.gradgradcheck(alignment_loss, (z_a, z_t))
 
 
+@pytest.mark.parametrize("size", [1.0, 1e4])  # 1e4: the gradient alone is too small for float16
+def test_a_scaled_loss_in_float16_keeps_the_digits_of_its_gradients(size):
+    z_a, z_t = (embeddings(8, 64, seed=seed) * size for seed in (0, 1))
+    z = [z_a.clamp(-6e4, 6e4).half().requires_grad_(), z_t.half().clamp(-6e4, 6e4).requires_grad_()]
+    ours = torch.autograd.grad(65536 * alignment_loss(*z), z)
+    exact = [t.detach().double().requires_grad_() for t in z]
+    theirs = torch.autograd.grad(65536 * alignment(*exact), exact)
+    for mine, expected in zip(ours, theirs, strict=True):
+        assert (mine - expected).norm() <= 5e-4 * expected.norm()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64], ids=str)
 @pytest.mark.parametrize("index", [None, torch.tensor([2, 0, 1])], ids=["pairs", "table"])
-def test_opcheck(index):
-    z_a, z_t = embeddings(3, 4).requires_grad_(), embeddings(3, 4, seed=1)
+def test_opcheck(index, dtype):
+    z_a = embeddings(3, 4, dtype=dtype).requires_grad_()
+    z_t = embeddings(3, 4, dtype=dtype, seed=1)
     arguments = (z_a, z_t, index, 1.0, True, False, None)
     torch.library.opcheck(torch.ops.mflag.alignment.default, arguments)
 
@@ -85,6 +99,20 @@ def test_opcheck(index):
 )
 def test_what_does_not_fit_is_refused(z_t, index, message):
     with pytest.raises(InputError, match=message):
+        alignment_loss(torch.ones(3, 4), z_t, index)
+
+
+@pytest.mark.parametrize("wrong", [-1, 9])
+def test_a_device_fails_on_an_index_outside_of_the_table(wrong):
+    assert_range(torch.tensor([0, 8]), 9)
+    with pytest.raises(RuntimeError, match="outside of the table's rows 0 to 8"):
+        assert_range(torch.tensor([0, wrong]), 9)
+
+
+@pytest.mark.parametrize("index", [None, torch.tensor([0, 1, 2])], ids=["pairs", "index"])
+def test_inputs_on_two_devices_are_refused(index):
+    z_t = torch.ones(3, 4, device="meta")
+    with pytest.raises(InputError, match="inputs are on cpu, meta.*; give all of them on one"):
         alignment_loss(torch.ones(3, 4), z_t, index)
 
 

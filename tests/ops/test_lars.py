@@ -9,6 +9,7 @@ import torch
 import mflag
 from mflag.errors import InputError
 from mflag.ops import lars_step_
+from mflag.ops.lars_rule import NORMS, ZERO_NORMS
 
 BACKENDS = [name for name in ("reference", "cpu") if mflag.backends()[name] is True]
 SHAPES = [(64, 3, 7, 7), (64,), (), (0, 3), (300_001,), (5, 7), (257, 513)]
@@ -208,6 +209,27 @@ def test_backends_agree(backend):
             torch.testing.assert_close(x, y, rtol=1e-13, atol=1e-15)
 
 
+CLIPS = [
+    {"norm": norm, "zero_norm": zero_norm, "clip_zero_norm": clip_zero_norm}
+    for norm in NORMS
+    for zero_norm in ZERO_NORMS
+    for clip_zero_norm in (False, True)
+]
+
+
+@pytest.mark.parametrize("rule", CLIPS, ids=lambda rule: "-".join(map(str, rule.values())))
+@pytest.mark.parametrize("lr", [0.5, 2.0])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_backends_clip_a_zero_norm_as_its_zero_test_says(backend, lr, rule):
+    w = [torch.zeros(2, dtype=torch.float64)]
+    g, m = [torch.ones_like(w[0])], [torch.zeros_like(w[0])]
+    lars_step_(w, g, m, lr=lr, trust_clip=True, adapt_without_decay=True, backend=backend, **rule)
+    is_clipped = rule["clip_zero_norm"] and rule["zero_norm"] == "keep_decay"
+    q = min(1 / lr, 1.0) if is_clipped else 1.0
+    new = 0.1 if rule["norm"] == "momentum" else 1.0
+    torch.testing.assert_close(w[0], torch.full_like(w[0], -lr * q * new), rtol=1e-14, atol=0)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_ratio_cancels_the_scale_of_the_gradient(backend):
     rule: dict[str, Any] = {
@@ -254,7 +276,7 @@ def test_no_tensors_is_no_work():
         ({"backend": "nonsense"}, "backend 'nonsense' is unknown"),
         ({"grads": 1}, "grads has 1 tensors; give 2"),
         ({"buffers": 1}, "momentum_buffers has 1 tensors; give 2"),
-        ({"shapes": [(3, 4), (6,)]}, r"grads\[1\] is \(6,\) on cpu; give \(5,\) on cpu"),
+        ({"shapes": [(3, 4), (6,)]}, r"grads\[1\] is \(6,\); give \(5,\), as its weight"),
     ],
     ids=lambda value: None if isinstance(value, str) else "-".join(value),
 )

@@ -87,6 +87,22 @@ def test_float64_equals_autograd_of_the_full_matrix(backend, norm, shape, s, t, 
 
 
 @pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(  # several blocks of the Gram in every way that it is cut
+    "shape",
+    [(300, 400), (520, 700), pytest.param((1100, 1100), marks=pytest.mark.slow), (400, 300)],
+    ids=str,
+)
+def test_large_float64_equals_autograd_of_the_full_matrix(backend, norm, shape):
+    torch.manual_seed(0)
+    z = torch.randn(shape, dtype=torch.float64)
+    value, gradient = value_and_gradient(z, norm=norm, offdiag_weight=0.3)
+    loss, ours = loss_and_gradient(z, backend, norm=norm, offdiag_weight=0.3)
+    assert loss.item() == pytest.approx(value.item(), rel=1e-12)
+    assert (ours - gradient).norm() <= 1e-11 * gradient.norm()
+
+
+@pytest.mark.parametrize("backend", NATIVE)
 @pytest.mark.parametrize("dtype", GRADIENT_FLOOR, ids=str)
 @pytest.mark.parametrize("formula", FORMULAS.values(), ids=FORMULAS)
 @pytest.mark.parametrize(
@@ -201,6 +217,20 @@ def test_bits_repeat_and_do_not_depend_on_the_threads(backend, formula, shape):
     assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
 
 
+@pytest.mark.skipif(backends()["cpu"] is not True, reason="no native library")
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("shape", [(4096, 200), (40, 200), (200, 40)], ids=str)
+def test_a_single_block_has_the_same_bits_on_one_and_two_threads(norm, shape):
+    z = inputs_of("gaussian", *shape)
+    before = torch.get_num_threads()
+    runs = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        runs.append(loss_and_gradient(z, "cpu", norm=norm))
+    torch.set_num_threads(before)
+    assert all(torch.equal(*pair) for pair in zip(*runs, strict=True))
+
+
 @pytest.mark.parametrize("backend", NATIVE)
 @pytest.mark.parametrize("norm", NORMS)
 def test_autocast_changes_nothing(backend, norm):
@@ -218,6 +248,21 @@ def test_a_global_lower_precision_changes_nothing(backend):
     try:
         assert orthogonality_loss(z, backend=backend).item() == expected.item()
         assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_a_global_lower_precision_does_not_change_the_second_derivative():
+    z = inputs_of("gaussian", 256, 512).requires_grad_()
+
+    def product():
+        (first,) = torch.autograd.grad(orthogonality_loss(z), z, create_graph=True)
+        return torch.autograd.grad((first * first.detach()).sum(), z)[0]
+
+    expected = product()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(product(), expected)
     finally:
         torch.set_float32_matmul_precision("highest")
 
@@ -246,6 +291,25 @@ def test_the_gradient_is_scaled_by_what_comes_in():
     (once,) = torch.autograd.grad(orthogonality_loss(z), z)
     (thrice,) = torch.autograd.grad(3 * orthogonality_loss(z), z)
     torch.testing.assert_close(thrice, 3 * once)
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize("formula", [PAPER, BARLOW], ids=["paper", "barlow"])
+def test_a_scaled_loss_in_float16_keeps_the_digits_of_its_gradient(backend, formula):
+    z = (inputs_of("gaussian", 8, 60) * 3000).half().requires_grad_()
+    (gradient,) = torch.autograd.grad(65536 * orthogonality_loss(z, backend=backend, **formula), z)
+    _, expected = value_and_gradient(z.double(), **formula)
+    assert (gradient.double() / 65536 - expected).norm() <= 5e-4 * expected.norm()
+
+
+def test_the_second_derivative_of_16_bit_input_is_computed_in_float32():
+    z = inputs_of("gaussian", 8, 60).half().requires_grad_()
+    exact = z.detach().double().requires_grad_()
+    products = []
+    for leaf in (z, exact):
+        (first,) = torch.autograd.grad(orthogonality_loss(leaf), leaf, create_graph=True)
+        products.append(torch.autograd.grad((first * exact.detach()).sum(), leaf)[0])
+    assert (products[0] - products[1]).norm() <= 1e-3 * products[1].norm()
 
 
 def test_no_gradient_is_worked_out_without_need():

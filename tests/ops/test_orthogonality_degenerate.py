@@ -77,6 +77,32 @@ def test_nan_and_infinity_reach_the_loss_and_the_gradient(backend, norm, shape, 
     assert not loss.isfinite() and not gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("backend", NATIVE)
+def test_infinity_in_the_only_row_reaches_the_loss(backend):
+    z = torch.tensor([[1.0, float("inf"), 2.0]])
+    loss = orthogonality_loss(z, norm="sample", scale=1.0, offdiag_weight=1.0, backend=backend)
+    assert not loss.isfinite()
+
+
+@pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize("size", [1e20, 1e35, 1e-11, 1e-25])
+@pytest.mark.parametrize("λ", [0.3, 1.0])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_size_of_unit_rows_does_not_matter(backend, size, λ, shape):
+    torch.manual_seed(0)
+    z = torch.randn(shape)
+    z[0] *= size
+    z[3] *= size
+    formula = {"norm": "sample", "offdiag_weight": λ, "eps": 1e-60}
+    value, expected = value_and_gradient(z.double(), **formula)
+    leaf = z.clone().requires_grad_()
+    loss = orthogonality_loss(leaf, backend=backend, **formula)
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    assert loss.item() == pytest.approx(value.item(), rel=2e-7)
+    error = (gradient - expected).norm(dim=1) / expected.norm(dim=1)
+    assert error.max() <= 2e-6
+
+
 @pytest.mark.parametrize(
     "z, message",
     [
