@@ -1,4 +1,4 @@
-// LARS over a list of tensors, CPU, float32 and float64; and the schema, which the CUDA file shares.
+// LARS over a list of tensors, CPU, float32 and float64; and the schema that CUDA shares.
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 

@@ -3,11 +3,7 @@
 #pragma once
 #include <cstdint>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define MFLAG_VECTORISED __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define MFLAG_VECTORISED
-#endif
+#include "../shared/vector.h"
 
 namespace mflag {
 

@@ -90,7 +90,7 @@ def test_float64_equals_autograd_of_the_full_matrix(backend, norm, shape, s, t, 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(  # several blocks of the Gram in every way that it is cut
     "shape",
-    [(300, 400), (520, 700), pytest.param((1100, 1100), marks=pytest.mark.slow), (400, 300)],
+    [(300, 400), (520, 700), (1100, 1100), (400, 300)],
     ids=str,
 )
 def test_large_float64_equals_autograd_of_the_full_matrix(backend, norm, shape):
