@@ -200,7 +200,7 @@ def test_weights_that_are_not_numbers_are_never_kept(train, prepared, tmp_path, 
 def test_a_forced_backend_that_cannot_run_is_refused_before_the_data_is_read(train, monkeypatch):
     monkeypatch.setenv("MFLAG_BACKEND", "cuda")
     code, err = train("data.size=40")
-    assert code == 2 and err.startswith("error: backend 'cuda' cannot run here")
+    assert code == 2 and err.startswith("error: backend 'cuda' (MFLAG_BACKEND) cannot run here")
 
 
 def test_resume_with_another_configuration_is_refused(train, prepared):
