@@ -14,8 +14,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 @pytest.mark.parametrize(
     ("command", "peer"),
     [
-        (["barlow_twins.py", "--steps", "4", "--batch", "16", "--dim", "256"], "lightly"),
-        (["lars_in_simclr.py", "--steps", "4"], "timm"),
+        (["barlow_twins.py", "--steps=4", "--batch=16", "--dim=256", "--dtype=float64"], "lightly"),
+        (["lars_in_simclr.py", "--steps=4"], "timm"),
     ],
 )
 def test_the_loss_curve_is_that_of_the_replaced_part(command, peer):
@@ -26,4 +26,4 @@ def test_the_loss_curve_is_that_of_the_replaced_part(command, peer):
     curve = re.findall(rf"{peer} +([\d.]+) +mflag +([\d.]+)", ran.stdout)
     assert len(curve) == 4
     for theirs, ours in curve:
-        assert float(ours) == pytest.approx(float(theirs), rel=2e-3)
+        assert float(ours) == pytest.approx(float(theirs), rel=2e-4)
