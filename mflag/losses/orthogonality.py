@@ -14,11 +14,12 @@ from mflag.ops.orthogonality_reference import Formula
 
 
 class OrthogonalityLoss(nn.Module):
-    """L = a[Σ_i (d_i − t)² + λ Σ_{i≠j} C_ij²] with C = xᵀx/s, d_i = C_ii and x = z normalised.
+    """L = a[δ Σ_i (d_i − t)² + λ Σ_{i≠j} C_ij²], C = xᵀx/s, d_i = C_ii, x = z normalised.
 
     Args:
-        norm: ``none``, ``sample`` (unit rows), ``feature`` (unit columns) or ``standardize``
-            (columns of zero mean and unit biased variance, 1e-5 inside the root).
+        norm: ``none``, ``center`` (columns of zero mean), ``sample`` (unit rows), ``feature`` (unit
+            columns) or ``standardize`` (columns of zero mean and unit biased variance, 1e-5 inside
+            the root).
         scale: s, a number above 0, or ``"batch"``: the number of rows of the Gram in each call.
         target: t of the diagonal.
         offdiag_weight: λ, 0 or more.
@@ -30,6 +31,7 @@ class OrthogonalityLoss(nn.Module):
         backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
         gradient_reduction: with ``gather``, what the framework does with the gradients of the
             ranks: ``mean`` (DistributedDataParallel) or ``sum``.
+        diagonal_weight: δ; 0 leaves the covariance term of VICReg.
 
     Raises:
         InputError: a parameter is not one of the above.
@@ -47,11 +49,13 @@ class OrthogonalityLoss(nn.Module):
         precision: str = "highest",
         backend: str | None = None,
         gradient_reduction: str = "mean",
+        diagonal_weight: float = 1.0,
     ) -> None:
         """Check and keep the arguments."""
         super().__init__()
         number = None if scale == "batch" else scale
-        check_formula(norm, number, target, offdiag_weight, factor, eps, precision)
+        formula = Formula(norm, number, target, offdiag_weight, factor, eps, diagonal_weight)  # type: ignore[arg-type]
+        check_formula(formula, precision)
         if backend is not None and backend not in backends():
             raise InputError(
                 f"backend {backend!r} is unknown; choose one of {', '.join(backends())}"
@@ -71,6 +75,7 @@ class OrthogonalityLoss(nn.Module):
         self.precision = precision
         self.backend = backend
         self.gradient_reduction = gradient_reduction
+        self.diagonal_weight = diagonal_weight
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> Self:
@@ -92,7 +97,10 @@ class OrthogonalityLoss(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return the loss of latents ``z`` (B, N): () float32, float64 for float64."""
         scale = None if self.scale == "batch" else float(self.scale)
-        formula = Formula(self.norm, scale, self.target, self.offdiag_weight, self.factor, self.eps)
+        formula = Formula(
+            self.norm, scale, self.target, self.offdiag_weight, self.factor, self.eps,
+            self.diagonal_weight,
+        )  # fmt: skip
         is_gathered = self.gather and torch.distributed.is_initialized()
         if is_gathered and torch.distributed.get_world_size() > 1:
             return gathered_orthogonality_loss(

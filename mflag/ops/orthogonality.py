@@ -21,14 +21,14 @@ from mflag.ops.orthogonality_reference import (
 )
 from mflag.ops.saved_gradient import register_saved_gradient
 
-NORMS = ("none", "sample", "feature", "standardize")
+NORMS = ("none", "center", "sample", "feature", "standardize")
 PRECISIONS = ("highest", "tf32")
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 _LIBRARY = torch.library.Library("mflag", "FRAGMENT")
 _LIBRARY.define(
     "orthogonality(Tensor z, str norm, float? scale, float target, float offdiag_weight, "
-    "float factor, float eps, bool need_grad, str precision, str? backend) "
+    "float factor, float eps, float diagonal_weight, bool need_grad, str precision, str? backend) "
     "-> (Tensor loss, Tensor gradient)"
 )
 
@@ -42,10 +42,11 @@ def orthogonality_loss(
     offdiag_weight: float = 0.0051,
     factor: float = 0.5,
     eps: float = 1e-12,
+    diagonal_weight: float = 1.0,
     precision: str = "highest",
     backend: str | None = None,
 ) -> Tensor:
-    """Return L = a[Σ_i (d_i − t)² + λ Σ_{i≠j} C_ij²] with C = xᵀx/s, d_i = C_ii, x = z normalised.
+    """Return L = a[δ Σ_i (d_i − t)² + λ Σ_{i≠j} C_ij²], C = xᵀx/s, d_i = C_ii, x = z normalised.
 
     The gradient is worked out in the forward; the backward only scales it. With B < N nothing of
     size N × N is formed.
@@ -53,13 +54,15 @@ def orthogonality_loss(
     Args:
         z: (B, N) float16, bfloat16, float32 or float64, any strides; 16-bit input is computed in
             float32, also under autocast.
-        norm: ``none``, ``sample`` (unit rows), ``feature`` (unit columns) or ``standardize``
-            (columns of zero mean and unit biased variance, 1e-5 inside the root).
+        norm: ``none``, ``center`` (columns of zero mean), ``sample`` (unit rows), ``feature`` (unit
+            columns) or ``standardize`` (columns of zero mean and unit biased variance, 1e-5 inside
+            the root).
         scale: s; ``"batch"`` or None is B.
         target: t of the diagonal.
         offdiag_weight: λ.
         factor: a.
         eps: smallest norm to divide by, as in ``torch.nn.functional.normalize``.
+        diagonal_weight: δ; 0 leaves the covariance term of VICReg.
         precision: ``highest``, or ``tf32`` to allow TF32 products on a GPU.
         backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
 
@@ -72,34 +75,28 @@ def orthogonality_loss(
     """
     if scale == "batch":
         scale = None
-    check_formula(norm, scale, target, offdiag_weight, factor, eps, precision)
+    formula = Formula(norm, scale, target, offdiag_weight, factor, eps, diagonal_weight)  # type: ignore[arg-type]
+    check_formula(formula, precision)
     need_grad = z.requires_grad and torch.is_grad_enabled()
-    loss, _ = torch.ops.mflag.orthogonality(
-        z, norm, scale, target, offdiag_weight, factor, eps, need_grad, precision, backend
-    )
+    loss, _ = torch.ops.mflag.orthogonality(z, *formula, need_grad, precision, backend)
     return loss
 
 
-def check_formula(
-    norm: str,
-    scale: float | str | None,
-    target: float,
-    offdiag_weight: float,
-    factor: float,
-    eps: float,
-    precision: str,
-) -> None:
+def check_formula(formula: Formula, precision: str) -> None:
     """Raise InputError unless every parameter of the loss is one that exists."""
+    norm, scale = formula.norm, formula.scale
     if norm not in NORMS:
         raise InputError(f"norm is {norm!r}; choose one of {', '.join(NORMS)}")
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
     if scale is not None and (isinstance(scale, str) or not 0 < scale < math.inf):
         raise InputError(f"scale is {scale!r}; give a number above 0, or 'batch'")
-    for name, value in (("target", target), ("factor", factor)):
+    for name in ("target", "factor"):
+        value = getattr(formula, name)
         if not math.isfinite(value):
             raise InputError(f"{name} is {value!r}; give a finite number")
-    for name, value in (("offdiag_weight", offdiag_weight), ("eps", eps)):
+    for name in ("offdiag_weight", "eps", "diagonal_weight"):
+        value = getattr(formula, name)
         if not 0 <= value < math.inf:
             raise InputError(f"{name} is {value!r}; give a finite number of 0 or more")
 
@@ -124,13 +121,13 @@ def _reference(
 def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
     wide = widen(z.detach()).contiguous()
     scale = formula.scale or z.shape[0]
-    return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:], need_grad)
+    return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:6], need_grad)
 
 
 def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
     from mflag.kernels.orthogonality_dual import CODES, Parameters, orthogonality_dual
 
-    parameters = Parameters(CODES[formula.norm], formula.scale or 0.0, *formula[2:])
+    parameters = Parameters(CODES[formula.norm], formula.scale or 0.0, *formula[2:6])
     return orthogonality_dual(z.detach().contiguous(), parameters, need_grad)
 
 
@@ -144,7 +141,8 @@ _BACKENDS: dict[str, Implementation] = {
 def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
     """The backends that take this case, if they run here at all."""
     is_cpu = z.device.type == "cpu"
-    refused = set() if is_cpu else {"cpu"}
+    is_plain = formula.norm != "center" and formula.diagonal_weight == 1
+    refused = set() if is_cpu and is_plain else {"cpu"}
     is_interpreted = not is_cpu or os.environ.get("TRITON_INTERPRET") == "1"
     if not (is_interpreted and _triton_takes(z, formula)):
         refused.add("triton")
@@ -171,6 +169,8 @@ def _triton_takes(z: Tensor, formula: Formula) -> bool:
     if rows * columns >= 2**31:
         return False
     has_row_sums = formula.norm == "sample" and formula.offdiag_weight != 1
+    if formula.norm == "center" or formula.diagonal_weight != 1:
+        return False
     return rows <= 256 and rows < columns and z.dtype != torch.float64 and not has_row_sums
 
 
@@ -183,13 +183,14 @@ def _orthogonality(
     offdiag_weight: float,
     factor: float,
     eps: float,
+    diagonal_weight: float,
     need_grad: bool,
     precision: str,
     backend: str | None,
 ) -> tuple[Tensor, Tensor]:
-    check_formula(norm, scale, target, offdiag_weight, factor, eps, precision)
+    formula = Formula(norm, scale, target, offdiag_weight, factor, eps, diagonal_weight)
+    check_formula(formula, precision)
     check_latents(z)
-    formula = Formula(norm, scale, target, offdiag_weight, factor, eps)
     run = _BACKENDS[_backend_of(z, formula, backend)]
     with torch.autocast(z.device.type, enabled=False), float32_products(z.device.type, precision):
         return run(z, formula, need_grad, precision)
@@ -213,7 +214,7 @@ def orthogonality_of_rows(
     Raises:
         InputError: as ``orthogonality_loss``.
     """
-    check_formula(*formula, precision)
+    check_formula(formula, precision)
     check_latents(z)
     name = _backend_of(z, formula, backend)
     device = z.device.type
@@ -228,13 +229,13 @@ def orthogonality_of_rows(
 @torch.library.register_fake("mflag::orthogonality", lib=_LIBRARY)
 def _fake(z: Tensor, *arguments: object) -> tuple[Tensor, Tensor]:
     check_latents(z)
-    need_grad = arguments[6]
+    need_grad = arguments[7]
     wide = widen(z)
     return wide.new_empty(()), wide.new_empty(z.shape if need_grad else 0)
 
 
 def _differentiable(z: Tensor, *arguments: Any) -> Tensor:
-    return orthogonality_formula(z, Formula(*arguments[:6]))
+    return orthogonality_formula(z, Formula(*arguments[:7]))
 
 
 register_saved_gradient(_LIBRARY, "mflag::orthogonality", 1, _differentiable)

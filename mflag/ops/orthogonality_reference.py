@@ -1,8 +1,8 @@
 """The orthogonality loss in the formula's own words: plain PyTorch, any device.
 
     x = z normalised (B, N),  C = xᵀx/s,  d_i = C_ii,  K = xxᵀ
-    L = a [ Σ_i (d_i − t)² + λ Σ_{i≠j} C_ij² ] = a [ Σ_i (d_i − t)² + λ (‖K‖²/s² − Σ_i d_i²) ]
-    ∂L/∂x = (4a/s) [ λ K x/s + x·diag(c) ],  c_i = (d_i − t) − λ d_i
+    L = a [ δ Σ_i (d_i − t)² + λ Σ_{i≠j} C_ij² ] = a [ δ Σ_i (d_i − t)² + λ (‖K‖²/s² − Σ_i d_i²) ]
+    ∂L/∂x = (4a/s) [ λ K x/s + x·diag(c) ],  c_i = δ (d_i − t) − λ d_i
 
 The identity ‖xᵀx‖ = ‖xxᵀ‖ is in Garrido et al., ICLR 2023 (arXiv 2206.02574).
 """
@@ -17,7 +17,7 @@ VARIANCE_EPS = 1e-5
 
 
 class Formula(NamedTuple):
-    """The parameters of the loss: norm, s (None: B), t, λ, a, and ε of the norms."""
+    """The parameters of the loss: norm, s (None: B), t, λ, a, ε of the norms, and δ."""
 
     norm: str
     scale: float | None
@@ -25,6 +25,7 @@ class Formula(NamedTuple):
     offdiag_weight: float
     factor: float
     eps: float
+    diagonal_weight: float = 1.0
 
 
 class Normalised(NamedTuple):
@@ -69,10 +70,11 @@ def standardize(z: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def normalise(z: Tensor, norm: str, eps: float) -> Normalised:
-    """Return x for one of the four norms."""
-    if norm == "none":
+    """Return x for one of the five norms."""
+    if norm in ("none", "center"):
         one = z.new_ones(1, 1)
-        return Normalised(z, one, one < 0)
+        x = z if norm == "none" else (z - z.mean(0, dtype=torch.float64)).to(z.dtype)
+        return Normalised(x, one, one < 0)
     if norm == "standardize":
         x, r = standardize(z)
         return Normalised(x, r, r > 0)
@@ -90,8 +92,8 @@ def orthogonality_formula(z: Tensor, formula: Formula) -> Tensor:
     s, λ = formula.scale or rows, formula.offdiag_weight
     gram = (x @ x.T if rows < columns else x.T @ x) / s
     d = x.square().sum(0) / s
-    value = (d - formula.target).square().sum() + λ * (gram.square().sum() - d.square().sum())
-    return formula.factor * value
+    on_diagonal = formula.diagonal_weight * (d - formula.target).square().sum()
+    return formula.factor * (on_diagonal + λ * (gram.square().sum() - d.square().sum()))
 
 
 def orthogonality_reference(
@@ -124,21 +126,22 @@ def _dual(
     near the optimum.
     """
     x, _, is_projected = normalised
-    norm, t, λ = formula.norm, formula.target, formula.offdiag_weight
+    norm, t, λ, δ = formula.norm, formula.target, formula.offdiag_weight, formula.diagonal_weight
     s = formula.scale or x.shape[0]
+    is_whole = λ == δ == 1  # then L = a ‖C − t‖²
     K = own.of(x) @ x.T
     diagonal = _sum_of_squares(x, 1)
-    if λ == 1 and norm == "sample":
+    if is_whole and norm == "sample":
         diagonal = torch.where(is_projected[:, 0] & (diagonal > 0), 1.0, diagonal)  # exact
     K.diagonal(own.first).zero_()
     squares = (own.total(K.double().square().sum()) + diagonal.square().sum()) / s**2
-    if λ == 1:  # the d_i drop out: no sums over columns, and no cancellation
+    if is_whole:  # the d_i drop out: no sums over columns, and no cancellation
         loss = squares - 2 * t * diagonal.sum() / s + x.shape[1] * t**2
         d, c = None, diagonal.new_full((), -t)
     else:
         d = _sum_of_squares(x, 0) / s
-        loss = (d - t).square().sum() + λ * (squares - d.square().sum())
-        c = (d - t) - λ * d
+        loss = δ * (d - t).square().sum() + λ * (squares - d.square().sum())
+        c = δ * (d - t) - λ * d
     loss *= formula.factor
     if not need_grad:
         return loss, None, diagonal
@@ -147,9 +150,9 @@ def _dual(
     if norm == "sample":
         product = M @ x
         if d is not None:
-            product += own.of(x) * ((1 - λ) * d).to(x.dtype)
-        return loss, product, own.of((λ / s * diagonal - t).to(x.dtype)[:, None])
-    α = diagonal.new_full((), t * s) if λ == 1 and norm == "none" else diagonal.mean()
+            product += own.of(x) * ((δ - λ) * d).to(x.dtype)
+        return loss, product, own.of((λ / s * diagonal - δ * t).to(x.dtype)[:, None])
+    α = diagonal.new_full((), t * s) if is_whole and norm == "none" else diagonal.mean()
     M.diagonal(own.first).copy_(own.of(λ / s * (diagonal - α)))
     return loss, M @ x, (c + λ / s * α).to(x.dtype)
 
@@ -159,18 +162,19 @@ def _primal(
 ) -> tuple[Tensor, Tensor | None, Tensor]:
     """Return the loss, own rows of x·W, and the multiple of x left out.
 
-    W_ii = d_i − t, W_ij = λC_ij.
+    W_ii = δ(d_i − t), W_ij = λC_ij.
     """
-    x = normalised.x
+    x, δ = normalised.x, formula.diagonal_weight
     s = formula.scale or x.shape[0]
     C = x.T @ x / s
     C.diagonal().zero_()
     excess = _sum_of_squares(x, 0) / s - formula.target
-    loss = excess.square().sum()
+    loss = δ * excess.square().sum()
     loss = formula.factor * (loss + formula.offdiag_weight * C.double().square().sum())
     if not need_grad:
         return loss, None, excess
     W = formula.offdiag_weight * C
+    excess *= δ
     if formula.norm in ("feature", "standardize"):
         return loss, own.of(x) @ W, excess.to(x.dtype)
     α = excess.mean()
@@ -191,6 +195,8 @@ def _through_norm(
     x, r, is_projected = map(own.of, normalised)
     if norm == "none":
         return product + left_out * x
+    if norm == "center":
+        return product - own.total(product.sum(0)) / rows + left_out * x
     if norm == "sample":
         radial = (x * product).sum(1, keepdim=True)
     elif norm == "feature":

@@ -86,6 +86,20 @@ def test_float64_equals_autograd_of_the_full_matrix(backend, norm, shape, s, t, 
     assert (ours - gradient).norm() <= 1e-10 * size + 1e-14
 
 
+@pytest.mark.parametrize("norm", ("center", *NORMS))
+@pytest.mark.parametrize("shape", [(7, 19), (19, 7), (16, 16), (5, 1)], ids=str)
+@pytest.mark.parametrize("δ, λ", [(0.0, 1.0), (0.3, 1.0), (1.0, 1.0), (1.7, 0.2)])
+def test_a_weight_of_the_diagonal_equals_autograd_of_the_full_matrix(norm, shape, δ, λ):
+    torch.manual_seed(0)
+    z = torch.randn(shape, dtype=torch.float64)
+    formula = {"norm": norm, "scale": 2.3, "target": 0.4, "offdiag_weight": λ, "diagonal_weight": δ}
+    value, gradient = value_and_gradient(z, **formula)
+    size = max(gradient.norm(), 1e-5 * unprojected_gradient(z, **formula).norm())
+    loss, ours = loss_and_gradient(z, "reference", **formula)
+    torch.testing.assert_close(loss, value, rtol=1e-12, atol=1e-14)
+    assert (ours - gradient).norm() <= 1e-10 * size + 1e-14
+
+
 @pytest.mark.parametrize("backend", NATIVE)
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize(  # several blocks of the Gram in every way that it is cut
@@ -180,12 +194,24 @@ def test_first_and_second_derivatives(norm, shape):
 )
 def test_opcheck(norm, z):
     z = (z * torch.arange(z.shape[1], dtype=z.dtype)).requires_grad_()
-    arguments = (z, norm, None, 1.0, 0.5, 1.0, 1e-12, True, "highest", None)
+    arguments = (z, norm, None, 1.0, 0.5, 1.0, 1e-12, 1.0, True, "highest", None)
     torch.library.opcheck(torch.ops.mflag.orthogonality.default, arguments)
 
 
 def test_opcheck_without_gradient():
-    arguments = (torch.ones(3, 5), "sample", None, 1.0, 0.5, 1.0, 1e-12, False, "highest", None)
+    arguments = (
+        torch.ones(3, 5),
+        "sample",
+        None,
+        1.0,
+        0.5,
+        1.0,
+        1e-12,
+        1.0,
+        False,
+        "highest",
+        None,
+    )
     torch.library.opcheck(torch.ops.mflag.orthogonality.default, arguments)
 
 
@@ -314,7 +340,7 @@ def test_the_second_derivative_of_16_bit_input_is_computed_in_float32():
 
 def test_no_gradient_is_worked_out_without_need():
     _, gradient = torch.ops.mflag.orthogonality(
-        torch.ones(3, 5), "none", None, 1.0, 1.0, 1.0, 1e-12, False, "highest", None
+        torch.ones(3, 5), "none", None, 1.0, 1.0, 1.0, 1e-12, 1.0, False, "highest", None
     )
     assert gradient.shape == (0,)
 
@@ -322,7 +348,7 @@ def test_no_gradient_is_worked_out_without_need():
 def test_differentiating_what_was_run_without_gradient_is_an_error():
     z = torch.ones(3, 5, requires_grad=True)
     loss, _ = torch.ops.mflag.orthogonality(
-        z, "none", None, 1.0, 1.0, 1.0, 1e-12, False, "highest", None
+        z, "none", None, 1.0, 1.0, 1.0, 1e-12, 1.0, False, "highest", None
     )
     with pytest.raises(InputError, match="need_grad is False"):
         loss.backward()

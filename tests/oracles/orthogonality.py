@@ -9,6 +9,8 @@ def normalise(z: Tensor, norm: str, eps: float) -> Tensor:
         return torch.nn.functional.normalize(z, dim=1, eps=eps)
     if norm == "feature":
         return torch.nn.functional.normalize(z, dim=0, eps=eps)
+    if norm == "center":
+        return z - z.mean(0)
     if norm == "standardize":
         variance, mean = torch.var_mean(z, dim=0, correction=0)
         return (z - mean) / torch.sqrt(variance + 1e-5)
@@ -28,13 +30,15 @@ def orthogonality(
     offdiag_weight: float = 0.0051,
     factor: float = 0.5,
     eps: float = 1e-12,
+    diagonal_weight: float = 1.0,
 ) -> Tensor:
-    """L = a[Σ_i (C_ii − t)² + λ Σ_{i≠j} C_ij²], in the dtype of z."""
+    """L = a[δ Σ_i (C_ii − t)² + λ Σ_{i≠j} C_ij²], in the dtype of z."""
     C = gram(z, norm, scale, eps)
     diagonal = C.diagonal()
     off_diagonal = C - torch.diag(diagonal)
     return factor * (
-        (diagonal - target).square().sum() + offdiag_weight * off_diagonal.square().sum()
+        diagonal_weight * (diagonal - target).square().sum()
+        + offdiag_weight * off_diagonal.square().sum()
     )
 
 
