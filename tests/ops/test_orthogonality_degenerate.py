@@ -123,7 +123,7 @@ def test_input_that_is_no_latent_is_refused(z, message):
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"norm": "rows"}, "norm is 'rows'; choose one of none, sample"),
+        ({"norm": "rows"}, "norm is 'rows'; choose one of none, center"),
         ({"scale": 0.0}, "scale is 0.0"),
         ({"scale": "rows"}, "scale is 'rows'"),
         ({"offdiag_weight": -1.0}, "offdiag_weight is -1.0"),
