@@ -1,11 +1,9 @@
 """The alignment loss as a module."""
 
-import math
-
 from torch import Tensor, nn
 
-from mflag.errors import InputError
 from mflag.ops.alignment import alignment_loss
+from mflag.ops.arguments import check_backend, check_finite
 
 
 class AlignmentLoss(nn.Module):
@@ -16,14 +14,14 @@ class AlignmentLoss(nn.Module):
         backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
 
     Raises:
-        InputError: factor is not finite.
+        InputError: factor is not finite, or the backend is unknown.
     """
 
     def __init__(self, factor: float = 1.0, backend: str | None = None) -> None:
         """Check and keep the arguments."""
         super().__init__()
-        if not math.isfinite(factor):
-            raise InputError(f"factor is {factor!r}; give a finite number")
+        check_finite("factor", factor)
+        check_backend(backend, exists=True)
         self.factor = factor
         self.backend = backend
 

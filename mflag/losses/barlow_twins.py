@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mflag.errors import InputError
+from mflag.ops.arguments import check_not_negative, check_tensor
 from mflag.ops.barlow_twins import barlow_twins_loss
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import standardize, widen
@@ -23,12 +24,14 @@ class BarlowTwinsLoss(nn.Module):
             rank.
 
     Raises:
-        InputError: gather_distributed, and this torch has no torch.distributed.
+        InputError: λ is negative or no finite number, or gather_distributed and this torch has no
+            torch.distributed.
     """
 
     def __init__(self, lambda_param: float = 5e-3, gather_distributed: bool = False) -> None:
         """Check and keep the arguments."""
         super().__init__()
+        check_not_negative("lambda_param", lambda_param)
         if gather_distributed and not dist.is_available():
             raise InputError("gather_distributed is True; this torch has no torch.distributed")
         self.lambda_param = lambda_param
@@ -41,6 +44,8 @@ class BarlowTwinsLoss(nn.Module):
         return barlow_twins_loss(z_a, z_b, offdiag_weight=self.lambda_param)
 
     def _over_ranks(self, z_a: Tensor, z_b: Tensor) -> Tensor:
+        check_tensor("z_a", z_a)
+        check_tensor("z_b", z_b)
         with torch.autocast(z_a.device.type, enabled=False):
             x, y = standardize(widen(z_a))[0], standardize(widen(z_b))[0]
             C = _SumOverRanks.apply(_Product.apply(x, y) / (x.shape[0] * dist.get_world_size()))

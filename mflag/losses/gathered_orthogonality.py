@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mflag.errors import InputError
+from mflag.ops.arguments import check_tensor
 from mflag.ops.orthogonality import orthogonality_of_rows
 from mflag.ops.orthogonality_reference import Formula, OwnRows
 
@@ -46,6 +47,7 @@ def gathered_orthogonality_loss(
         InputError: the ranks have different numbers of rows, or as ``orthogonality_loss``.
     """
     rank, world_size = dist.get_rank(), dist.get_world_size()
+    check_tensor("z", z)
     rows = z.shape[0]
     _check_rows(rows, z.device)
     everything = z.new_empty(world_size * rows, *z.shape[1:])

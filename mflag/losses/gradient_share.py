@@ -1,12 +1,11 @@
 """Weigh one loss by its gradient's share of another's, on one latent."""
 
-import math
-
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from mflag.errors import InputError
+from mflag.ops.arguments import check_tensor, is_finite
 
 
 class GradientShare(nn.Module):
@@ -37,12 +36,12 @@ class GradientShare(nn.Module):
     def __init__(self, share: float = 0.1, smoothing: float = 0.9, every: int = 10) -> None:
         """Check and keep the arguments."""
         super().__init__()
-        if not 0 < share < math.inf:
+        if not (is_finite(share) and share > 0):
             raise InputError(f"share is {share!r}; give a number above 0")
-        if not 0 <= smoothing < 1:
+        if not (is_finite(smoothing) and 0 <= smoothing < 1):
             raise InputError(f"smoothing is {smoothing!r}; give a number from 0 to below 1")
-        if every < 1:
-            raise InputError(f"every is {every!r}; give 1 or more")
+        if not isinstance(every, int) or every < 1:
+            raise InputError(f"every is {every!r}; give an integer of 1 or more")
         self.share = share
         self.smoothing = smoothing
         self.every = every
@@ -58,6 +57,7 @@ class GradientShare(nn.Module):
             balanced_loss: () the loss that gets the weight.
             latent: the tensor that both were computed from, part of their graph.
         """
+        check_tensor("latent", latent)
         if torch.is_grad_enabled() and latent.requires_grad:
             if self.is_due():
                 losses = (reference_loss, balanced_loss)

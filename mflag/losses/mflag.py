@@ -1,6 +1,5 @@
 """The two losses of M-FLAG together."""
 
-import math
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 from mflag.errors import InputError
 from mflag.losses.alignment import AlignmentLoss
 from mflag.losses.orthogonality import OrthogonalityLoss
+from mflag.ops.arguments import check_finite
 
 
 class MFLAGLossValue(NamedTuple):
@@ -28,7 +28,7 @@ class MFLAGLoss(nn.Module):
         alignment_weight: weight of the second.
 
     Raises:
-        InputError: a weight is not a finite number.
+        InputError: a weight is not a finite number, or a loss is no module.
     """
 
     def __init__(
@@ -40,14 +40,15 @@ class MFLAGLoss(nn.Module):
     ) -> None:
         """Check and keep the arguments."""
         super().__init__()
-        for name, weight in (
-            ("orthogonality_weight", orthogonality_weight),
-            ("alignment_weight", alignment_weight),
-        ):
-            if not math.isfinite(weight):
-                raise InputError(f"{name} is {weight!r}; give a finite number")
-        self.orthogonality = orthogonality or OrthogonalityLoss.preset("recommended")
-        self.alignment = alignment or AlignmentLoss()
+        check_finite("orthogonality_weight", orthogonality_weight)
+        check_finite("alignment_weight", alignment_weight)
+        for name, loss in (("orthogonality", orthogonality), ("alignment", alignment)):
+            if loss is not None and not isinstance(loss, nn.Module):
+                raise InputError(f"{name} is {loss!r}; give a loss module, or None")
+        if orthogonality is None:
+            orthogonality = OrthogonalityLoss.preset("recommended")
+        self.orthogonality = orthogonality
+        self.alignment = AlignmentLoss() if alignment is None else alignment
         self.orthogonality_weight = orthogonality_weight
         self.alignment_weight = alignment_weight
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mflag.errors import InputError
 from mflag.losses.gathered_orthogonality import REDUCTIONS, gathered_orthogonality_loss
 from mflag.losses.presets import ORTHOGONALITY_PRESETS
-from mflag.native import backends
+from mflag.ops.arguments import check_backend
 from mflag.ops.orthogonality import check_formula, orthogonality_loss
 from mflag.ops.orthogonality_reference import Formula
 
@@ -20,7 +20,8 @@ class OrthogonalityLoss(nn.Module):
         norm: ``none``, ``center`` (columns of zero mean), ``sample`` (unit rows), ``feature`` (unit
             columns) or ``standardize`` (columns of zero mean and unit biased variance, 1e-5 inside
             the root).
-        scale: s, a number above 0, or ``"batch"``: the number of rows of the Gram in each call.
+        scale: s, a number above 0, or ``"batch"`` (or None): the number of rows of the Gram in each
+            call.
         target: t of the diagonal.
         offdiag_weight: λ, 0 or more.
         factor: a.
@@ -40,7 +41,7 @@ class OrthogonalityLoss(nn.Module):
     def __init__(
         self,
         norm: str = "standardize",
-        scale: float | str = "batch",
+        scale: float | str | None = "batch",
         target: float = 1.0,
         offdiag_weight: float = 0.0051,
         factor: float = 0.5,
@@ -53,13 +54,11 @@ class OrthogonalityLoss(nn.Module):
     ) -> None:
         """Check and keep the arguments."""
         super().__init__()
-        number = None if scale == "batch" else scale
+        scale = "batch" if scale is None else scale
+        number = None if isinstance(scale, str) and scale == "batch" else scale
         formula = Formula(norm, number, target, offdiag_weight, factor, eps, diagonal_weight)  # type: ignore[arg-type]
         check_formula(formula, precision)
-        if backend is not None and backend not in backends():
-            raise InputError(
-                f"backend {backend!r} is unknown; choose one of {', '.join(backends())}"
-            )
+        check_backend(backend, exists=True)
         if gradient_reduction not in REDUCTIONS:
             raise InputError(
                 f"gradient_reduction is {gradient_reduction!r}; "
@@ -88,7 +87,7 @@ class OrthogonalityLoss(nn.Module):
         Raises:
             InputError: the preset or an argument does not exist.
         """
-        if name not in ORTHOGONALITY_PRESETS:
+        if not isinstance(name, str) or name not in ORTHOGONALITY_PRESETS:
             raise InputError(
                 f"preset {name!r} is unknown; choose one of {', '.join(ORTHOGONALITY_PRESETS)}"
             )

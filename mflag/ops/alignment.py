@@ -1,11 +1,10 @@
 """Alignment loss: schema, checks, reference, autograd."""
 
-import math
-
 import torch
 from torch import Tensor
 
 from mflag.errors import InputError
+from mflag.ops.arguments import check_backend, check_finite, check_tensor
 from mflag.ops.backend import choose_backend
 from mflag.ops.orthogonality import check_latents
 from mflag.ops.orthogonality_reference import Normalised, normalise, widen
@@ -46,8 +45,14 @@ def alignment_loss(
         InputError: shapes or dtypes do not fit, an index is outside the table, or the table
             requires a gradient.
     """
+    check_tensor("z_a", z_a)
+    check_tensor("z_t", z_t)
+    if index is not None:
+        check_tensor("index", index, "an int64 tensor")
     if index is not None and z_t.requires_grad:
         raise InputError("table requires a gradient; give a frozen one, or pairs without index")
+    check_finite("factor", factor)
+    check_backend(backend)
     is_recorded = torch.is_grad_enabled()
     loss, _, _ = torch.ops.mflag.alignment(
         z_a,
@@ -64,8 +69,7 @@ def alignment_loss(
 def _check(z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float) -> None:
     check_latents(z_a, "z_a")
     check_latents(z_t, "z_t")
-    if not math.isfinite(factor):
-        raise InputError(f"factor is {factor!r}; give a finite number")
+    check_finite("factor", factor)
     devices = [str(tensor.device) for tensor in (z_a, z_t, index) if tensor is not None]
     if len(set(devices)) > 1:
         raise InputError(f"inputs are on {', '.join(devices)}; give all of them on one device")

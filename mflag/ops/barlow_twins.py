@@ -5,12 +5,11 @@ L = Σ_i (d_i − 1)² + λ Σ_{i≠j} C_ij² = Σ_i (d_i − 1)² + λ (⟨xx�
 ∂L/∂x = (2/B) [ λ yyᵀx/B + y·diag(c) ],  c_i = (d_i − 1) − λ d_i;  ∂L/∂y by symmetry
 """
 
-import math
-
 import torch
 from torch import Tensor
 
 from mflag.errors import InputError
+from mflag.ops.arguments import check_backend, check_not_negative, check_tensor
 from mflag.ops.backend import choose_backend
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality import check_latents
@@ -41,6 +40,10 @@ def barlow_twins_loss(
     Raises:
         InputError: shapes or dtypes do not fit.
     """
+    check_tensor("z_a", z_a)
+    check_tensor("z_b", z_b)
+    check_not_negative("offdiag_weight", offdiag_weight)
+    check_backend(backend)
     need_grad = torch.is_grad_enabled() and (z_a.requires_grad or z_b.requires_grad)
     return torch.ops.mflag.barlow_twins(z_a, z_b, offdiag_weight, need_grad, backend)[0]
 
@@ -57,8 +60,7 @@ def _check(z_a: Tensor, z_b: Tensor, offdiag_weight: float) -> None:
         raise InputError(
             f"z_a is on {z_a.device} but z_b is on {z_b.device}; give both on one device"
         )
-    if not 0 <= offdiag_weight < math.inf:
-        raise InputError(f"offdiag_weight is {offdiag_weight!r}; give a finite number of 0 or more")
+    check_not_negative("offdiag_weight", offdiag_weight)
 
 
 def _reference(

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from mflag.errors import InputError
+from mflag.ops.arguments import check_backend
 from mflag.ops.backend import choose_backend
 from mflag.ops.lars_reference import step_tensor_
 from mflag.ops.lars_rule import EXCLUDES, NORMS, LarsRule, check_number
 
+_LISTS = ("params", "grads", "momentum_buffers", "started")
 _LIBRARY = torch.library.Library("mflag", "FRAGMENT")
 _LIBRARY.define(
     "lars_step_(Tensor(a!)[] params, Tensor[] grads, Tensor(b!)[] momentum_buffers,"
@@ -56,19 +58,44 @@ def lars_step_(
         InputError: lists of different lengths, shapes or devices, a sparse tensor, a dtype that
             is no float, a hyper-parameter out of range, or a forced backend that cannot run here.
     """
+    lists = (params, grads, momentum_buffers, started)
+    _check_lists(lists)
     if not isinstance(lr, Tensor):
         check_number("lr", lr, "0 or more", lambda x: x >= 0)
         # Born where it is read: a copy from the host would wait, and CUDA graphs refuse it.
         lr = torch.full((), lr, dtype=torch.float64, device=_reader_of_lr(params))
-    torch.ops.mflag.lars_step_(
-        list(params), list(grads), list(momentum_buffers), list(started),
-        lr, grad_scale, found_inf, backend, **rule,
-    )  # fmt: skip
+    try:
+        torch.ops.mflag.lars_step_(
+            *map(list, lists), lr, grad_scale, found_inf, backend, **rule,
+        )  # fmt: skip
+    except (RuntimeError, TypeError):
+        check_backend(backend)
+        _check_types(lists, (grad_scale, found_inf))
+        LarsRule(**rule)
+        raise
+
+
+def _check_lists(lists: Sequence[Any]) -> None:
+    for name, tensors in zip(_LISTS, lists, strict=True):
+        # The rows of one tensor would each be stepped with a norm of its own.
+        if isinstance(tensors, Tensor) or not hasattr(tensors, "__len__"):
+            raise InputError(f"{name} is of type {type(tensors).__name__}; give a list of tensors")
+
+
+def _check_types(lists: Sequence[Any], scalars: Sequence[Any]) -> None:
+    """Say in a line what the schema of the op refused in ten."""
+    for name, tensors in zip(_LISTS, lists, strict=True):
+        for i, x in enumerate(tensors):
+            if not isinstance(x, Tensor):
+                raise InputError(f"{name}[{i}] is of type {type(x).__name__}; give a tensor")
+    for name, x in zip(("grad_scale", "found_inf"), scalars, strict=True):
+        if x is not None and not isinstance(x, Tensor):
+            raise InputError(f"{name} is {x!r}; give a tensor of one element, or None")
 
 
 def _reader_of_lr(params: Sequence[Tensor]) -> torch.device:
     """The weights' device; among several the first accelerator, which must not wait for copies."""
-    devices = [p.device for p in params if not p.is_cpu]
+    devices = [p.device for p in params if isinstance(p, Tensor) and not p.is_cpu]
     return devices[0] if devices else torch.device("cpu")
 
 
@@ -209,9 +236,7 @@ def _check_scalars(lr: Tensor, grad_scale: Tensor | None, found_inf: Tensor | No
 
 def _check_places(lists: _Lists) -> None:
     params = lists[0]
-    for name, tensors in zip(
-        ("params", "grads", "momentum_buffers", "started"), lists, strict=True
-    ):
+    for name, tensors in zip(_LISTS, lists, strict=True):
         for i, (w, x) in enumerate(zip(params, tensors, strict=False)):
             if x.layout != torch.strided:
                 raise InputError(f"{name}[{i}] is {x.layout}; give a dense tensor")

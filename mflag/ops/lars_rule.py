@@ -8,6 +8,14 @@ from mflag.errors import InputError
 NORMS = ("separate", "decayed", "momentum")
 ZERO_NORMS = ("keep_decay", "plain")
 EXCLUDES = ("none", "ndim<=1", "ndim==1", "all")
+_SWITCHES = (
+    "nesterov",
+    "trust_clip",
+    "clip_zero_norm",
+    "adapt_without_decay",
+    "lr_in_momentum",
+    "maximize",
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,9 @@ class LarsRule:
                 raise InputError(
                     f"{name} is {getattr(self, name)!r}; choose one of {', '.join(allowed)}"
                 )
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} is {getattr(self, name)!r}; give True or False")
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise InputError("nesterov is True; give a momentum above 0 and dampening 0")
         if self.norm == "momentum" and (self.nesterov or self.lr_in_momentum):
@@ -104,7 +115,7 @@ def check_number(name, value, allowed, is_allowed) -> None:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # a complex tensor: the last
         raise InputError(f"{name} is {value!r}; give a number, {allowed}") from None
     if not math.isfinite(number) or not is_allowed(number):
         raise InputError(f"{name} is {value!r}; give {allowed}")

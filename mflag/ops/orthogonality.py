@@ -1,7 +1,6 @@
 """Orthogonality loss: schema, checks, choice of backend, autograd."""
 
 import functools
-import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +9,13 @@ import torch
 from torch import Tensor
 
 from mflag.errors import InputError
+from mflag.ops.arguments import (
+    check_backend,
+    check_finite,
+    check_not_negative,
+    check_tensor,
+    is_finite,
+)
 from mflag.ops.backend import choose_backend
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import (
@@ -77,6 +83,8 @@ def orthogonality_loss(
         scale = None
     formula = Formula(norm, scale, target, offdiag_weight, factor, eps, diagonal_weight)  # type: ignore[arg-type]
     check_formula(formula, precision)
+    check_tensor("z", z)
+    check_backend(backend)
     need_grad = z.requires_grad and torch.is_grad_enabled()
     loss, _ = torch.ops.mflag.orthogonality(z, *formula, need_grad, precision, backend)
     return loss
@@ -89,20 +97,17 @@ def check_formula(formula: Formula, precision: str) -> None:
         raise InputError(f"norm is {norm!r}; choose one of {', '.join(NORMS)}")
     if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}; choose one of {', '.join(PRECISIONS)}")
-    if scale is not None and (isinstance(scale, str) or not 0 < scale < math.inf):
+    if scale is not None and not (is_finite(scale) and scale > 0):
         raise InputError(f"scale is {scale!r}; give a number above 0, or 'batch'")
     for name in ("target", "factor"):
-        value = getattr(formula, name)
-        if not math.isfinite(value):
-            raise InputError(f"{name} is {value!r}; give a finite number")
+        check_finite(name, getattr(formula, name))
     for name in ("offdiag_weight", "eps", "diagonal_weight"):
-        value = getattr(formula, name)
-        if not 0 <= value < math.inf:
-            raise InputError(f"{name} is {value!r}; give a finite number of 0 or more")
+        check_not_negative(name, getattr(formula, name))
 
 
 def check_latents(z: Tensor, name: str = "z") -> None:
-    """Raise InputError unless ``z`` is a non-empty (B, N) tensor of a float dtype."""
+    """Raise InputError unless ``z`` is a dense, non-empty (B, N) tensor of a float dtype."""
+    check_tensor(name, z)
     if z.dtype not in DTYPES:
         raise InputError(f"{name} has dtype {z.dtype}; give float16, bfloat16, float32 or float64")
     if z.ndim != 2 or z.numel() == 0:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from mflag.errors import InputError
+from mflag.ops.arguments import check_backend
 from mflag.ops.lars import lars_step_
 from mflag.ops.lars_rule import LarsRule, check_number
 from mflag.optim.lars_exchange import (
@@ -222,6 +223,9 @@ class LARS(torch.optim.Optimizer):
         """
         if convert not in (None, "lr"):
             raise InputError(f"convert is {convert!r}; give None or 'lr'")
+        for key in ("state", "param_groups"):
+            if not isinstance(state_dict, dict) or key not in state_dict:
+                raise InputError(f"state_dict has no {key!r}; give what an optimizer's has")
         translated = self._translated(state_dict, convert)
         super().load_state_dict(translated)
         ids = [i for group in translated["param_groups"] for i in group["params"]]
@@ -259,6 +263,7 @@ def _check_options(options: dict[str, Any]) -> None:
         raise InputError(f"lr has shape {tuple(lr.shape)}; give a tensor of one element")
     check_number("lr", lr, "0 or more", lambda x: x >= 0)
     LarsRule(**{name: options[name] for name in _RULE})
+    check_backend(options["backend"], exists=True)
     if options["state_key"] not in STATE_KEYS:
         raise InputError(
             f"state_key is {options['state_key']!r}; choose one of {', '.join(STATE_KEYS)}"

@@ -95,7 +95,7 @@ def preset_options(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     Raises:
         InputError: the preset is unknown, or one thing is given under two names.
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise InputError(f"LARS preset is {name!r}; choose one of {', '.join(PRESETS)}")
     given: dict[str, Any] = {}
     for key, value in overrides.items():
