@@ -39,5 +39,5 @@ class AlignmentLoss(nn.Module):
         return alignment_loss(z_a, z_t, index, factor=self.factor, backend=self.backend)
 
     def extra_repr(self) -> str:
-        """Return the factor for ``repr``."""
-        return f"factor={self.factor}"
+        """Return the factor for ``repr``, and the backend if it is forced."""
+        return f"factor={self.factor}" + (f", backend={self.backend!r}" if self.backend else "")

@@ -43,6 +43,10 @@ class BarlowTwinsLoss(nn.Module):
             return self._over_ranks(z_a, z_b)
         return barlow_twins_loss(z_a, z_b, offdiag_weight=self.lambda_param)
 
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return f"lambda_param={self.lambda_param}, gather_distributed={self.gather_distributed}"
+
     def _over_ranks(self, z_a: Tensor, z_b: Tensor) -> Tensor:
         check_tensor("z_a", z_a)
         check_tensor("z_b", z_b)

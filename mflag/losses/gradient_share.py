@@ -96,6 +96,10 @@ class GradientShare(nn.Module):
         share = self.weight / ratio.to(self.weight.dtype)
         self.measured_share.copy_(torch.where(is_measured, share, self.measured_share))
 
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return f"share={self.share}, smoothing={self.smoothing}, every={self.every}"
+
     def get_extra_state(self) -> Tensor:
         """Return the number of calls for the state dict."""
         return torch.tensor(self.calls)

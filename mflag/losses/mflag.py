@@ -70,3 +70,10 @@ class MFLAGLoss(nn.Module):
         alignment = self.alignment(z_a, z_t, index)
         total = self.orthogonality_weight * orthogonality + self.alignment_weight * alignment
         return MFLAGLossValue(total, orthogonality, alignment)
+
+    def extra_repr(self) -> str:
+        """Return the weights for ``repr``."""
+        return (
+            f"orthogonality_weight={self.orthogonality_weight}, "
+            f"alignment_weight={self.alignment_weight}"
+        )

@@ -110,8 +110,17 @@ class OrthogonalityLoss(nn.Module):
         )
 
     def extra_repr(self) -> str:
-        """Return the formula's parameters for ``repr``."""
+        """Return the formula's parameters for ``repr``, rare ones only where they were set."""
+        rare = {
+            "diagonal_weight": 1.0,
+            "eps": 1e-12,
+            "precision": "highest",
+            "backend": None,
+            "gradient_reduction": "mean",
+        }
+        given = {key: getattr(self, key) for key in rare if getattr(self, key) != rare[key]}
         return (
             f"norm={self.norm!r}, scale={self.scale!r}, target={self.target}, "
             f"offdiag_weight={self.offdiag_weight}, factor={self.factor}, gather={self.gather}"
+            + "".join(f", {key}={value!r}" for key, value in given.items())
         )
