@@ -15,7 +15,7 @@ FLAGS = (
     "-Wno-error"  # gcc warns of its own instrumentation
 )
 # Every case of the backend `cpu` that is quick, whatever the op.
-TESTS = ["tests/ops", "tests/optim", "tests/properties", "-k", "cpu and not large"]
+TESTS = ["tests/properties", "tests/ops", "-k", "cpu and not large and not twice"]
 pytestmark = pytest.mark.slow
 
 

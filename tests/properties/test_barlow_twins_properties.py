@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mflag.ops import barlow_twins_loss, orthogonality_loss
+from tests.oracles.barlow_twins import barlow_twins
 from tests.properties.cases import (
     backends_of,
     derivatives,
@@ -44,6 +45,15 @@ def assert_near(found, expected, λ, *inputs):
     assert is_near(found[0], expected[0], max(value for value, _ in sizes), inputs[0].dtype)
     for mine, theirs in zip(found[1:], expected[1:], strict=True):
         assert is_near(mine, theirs, max(size for _, size in sizes), inputs[0].dtype)
+
+
+@on_every_backend
+@property_settings
+@given(shapes, dtypes, seeds, weights)
+def test_value_and_gradients_are_those_of_the_full_matrix(backend, shape, dtype, seed, λ):
+    z = views(shape, seed, dtype)
+    expected = derivatives(partial(barlow_twins, offdiag_weight=λ), *(x.double() for x in z))
+    assert_near(run(*z, λ, backend), expected, λ, *z)
 
 
 @on_every_backend
