@@ -122,5 +122,5 @@ STRIDES = {
 @given(shapes, dtypes, seeds)
 def test_strides_do_not_matter(backend, stride, shape, dtype, seed):
     z = [STRIDES[stride](normal(shape, s, dtype)) for s in (seed, seed + 1)]
-    expected = run(*(x.contiguous() for x in z), backend)
-    assert_near(run(*z, backend), expected, *z)
+    expected = run(z[0].contiguous(), z[1].contiguous(), backend)
+    assert_near(run(z[0], z[1], backend), expected, *z)
