@@ -154,6 +154,7 @@ def _triton(
 
 
 _BACKENDS: dict[str, Implementation] = {
+    "cuda": _native,
     "triton": _triton,
     "cpu": _native,
     "reference": _reference,
@@ -163,7 +164,7 @@ _BACKENDS: dict[str, Implementation] = {
 def _able(device: str) -> tuple[str, ...]:
     """The backends that take tensors on ``device``, if they run here at all."""
     if device == "cuda":
-        return ("triton", "reference")
+        return ("cuda", "triton", "reference")
     if device != "cpu":
         return ("reference",)
     is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
