@@ -10,7 +10,8 @@
 #include "device.cuh"
 
 #ifndef MFLAG_ON_HOST
-#include <cassert>
+// What assert() calls; under NDEBUG no header declares it, and assert() is empty.
+extern "C" __host__ __device__ void __assert_fail(const char*, const char*, unsigned, const char*) noexcept __attribute__((noreturn));
 #endif
 
 namespace mflag {
@@ -38,7 +39,7 @@ struct Parameters {
 // The device fails, as torch's own indexing does: no launch of its own and no copy to the host.
 #ifndef MFLAG_ON_HOST
 __device__ inline void fail_outside() {
-  __assert_fail("index is outside of the table", "mflag::alignment", 0, "");  // assert() is empty under NDEBUG
+  __assert_fail("index is outside of the table", "mflag::alignment", 0, "");
 }
 #else
 void fail_outside();
