@@ -45,11 +45,15 @@ def alignment_kernel(
     slope = tl.full((), -2 * FACTOR, tl.float64) / B
     total = tl.zeros((), tl.float64)
     for row in range(program, B.to(tl.int64), programs):
-        source = row
+        source, known = row, 1.0
         if index is not None:
             source = tl.load(index + row * index_step)
-            # Costs no launch and no copy to the host; it fails as torch's own indexing does.
-            tl.device_assert((source >= 0) & (source < rows), "index is outside of the table")
+            # Costs no launch and no copy to the host; the device fails as in torch's own indexing.
+            # The interpreter has no assertions: there the row is NaN.
+            is_inside = (source >= 0) & (source < rows)
+            tl.device_assert(is_inside, "index is outside of the table")
+            source = tl.where(is_inside, source, 0)
+            known = tl.where(is_inside, 1.0, float("nan"))
         a_row = z_a + row * a_stride
         t_row = z_t + source * t_stride
         x, y = _load(a_row, a_step, column, D), _load(t_row, t_step, column, D)
@@ -63,7 +67,7 @@ def alignment_kernel(
         aa, tt, at = tl.sum(xx, 0), tl.sum(yy, 0), tl.sum(xy, 0)
         a_is_short, t_is_short = aa < EPS * EPS, tt < EPS * EPS  # NaN is not short, and stays NaN
         r_a, r_t = tl.where(a_is_short, EPS, tl.sqrt(aa)), tl.where(t_is_short, EPS, tl.sqrt(tt))
-        inverse = 1 / (r_a * r_t)
+        inverse = known / (r_a * r_t)
         total += 2 - 2 * at * inverse
         # With q, not cos, the radial part is rounded once.
         q_a = tl.where(a_is_short, 0, at / tl.where(a_is_short, 1, aa))

@@ -11,12 +11,14 @@ Products = Literal["none", "fma", "mma"]
 class Launch(NamedTuple):
     """What the launch table says for one architecture.
 
-    ``constants`` may name arguments that the kernel lacks: they are left out.
+    ``constants`` may name arguments that the kernel lacks: they are left out. ``has_assertions``
+    keeps its ``tl.device_assert``.
     """
 
     constants: Mapping[str, Any]
     warps: int
     stages: int = 3
+    has_assertions: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,10 +36,13 @@ def compile_triton(case: TritonCase, capability: int) -> Resources:
         if signature[name].startswith("*")
         or (name in case.aligned and signature[name] != "constexpr")
     }
+    options = {"num_warps": launch.warps, "num_stages": launch.stages}
+    if launch.has_assertions:
+        options |= {"debug": True, "sanitize_overflow": False}
     compiled = triton.compile(
         ASTSource(kernel, signature, constants, aligned),
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": launch.warps, "num_stages": launch.stages},
+        options=options,
     )
     if case.absent and case.absent in compiled.asm["ttir"]:
         raise ValueError(f"{kernel.__name__} ({case.name}) holds {case.absent!r}")
