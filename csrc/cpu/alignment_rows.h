@@ -19,12 +19,14 @@ MFLAG_INLINED float widen(float x) { return x; }
 MFLAG_INLINED double widen(double x) { return x; }
 MFLAG_INLINED float widen(BFloat16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16); }
 
-// By hand: gcc 12 has no vector form of it. Subnormals by a product, which flush-to-zero leaves alone.
+// By hand: gcc 12 has no vector form of it, nor of a choice by ?: in here. Subnormals by a product, which
+// flush-to-zero leaves alone.
 MFLAG_INLINED float widen(Half x) {
-  const uint32_t magnitude = x.bits & 0x7fff, sign = static_cast<uint32_t>(x.bits & 0x8000) << 16;
-  const uint32_t normal = (magnitude << 13) + (112u << 23) + (magnitude >= 0x7c00 ? 112u << 23 : 0);
+  const uint32_t magnitude = x.bits & 0x7fffu, sign = (x.bits & 0x8000u) << 16;
+  const uint32_t is_infinite = -static_cast<uint32_t>(magnitude >= 0x7c00u), is_subnormal = -static_cast<uint32_t>(magnitude < 0x400u);
+  const uint32_t normal = (magnitude << 13) + (112u << 23) + (is_infinite & 112u << 23);
   const uint32_t subnormal = std::bit_cast<uint32_t>(static_cast<float>(static_cast<int32_t>(magnitude)) * 0x1p-24f);
-  return std::bit_cast<float>((magnitude < 0x400 ? subnormal : normal) | sign);
+  return std::bit_cast<float>((subnormal & is_subnormal) | (normal & ~is_subnormal) | sign);
 }
 
 // out = x, widened and without gaps.

@@ -10,6 +10,6 @@ def alignment(z_a: Tensor, z_t: Tensor, factor: float = 1.0) -> Tensor:
 
 
 def value_and_gradients(z_a: Tensor, z_t: Tensor, factor: float = 1.0) -> tuple[Tensor, ...]:
-    z = [x.detach().clone().requires_grad_() for x in (z_a, z_t)]
-    loss = alignment(*z, factor=factor)
-    return loss.detach(), *torch.autograd.grad(loss, z)
+    z_a, z_t = (z.detach().clone().requires_grad_() for z in (z_a, z_t))
+    loss = alignment(z_a, z_t, factor)
+    return loss.detach(), *torch.autograd.grad(loss, (z_a, z_t))
