@@ -38,3 +38,16 @@ def orthogonality_dual_row(capability: int, rows: int, scales_rows: bool) -> Ort
     row = ORTHOGONALITY_DUAL[architecture, 128 if rows <= 128 else 256]
     # With factors for the rows, the full depth spills 8 bytes.
     return row._replace(depth=row.depth // 2) if scales_rows else row
+
+
+class Alignment(NamedTuple):
+    """One row for the alignment loss: columns of a row that stay on chip, and warps a row."""
+
+    width: int
+    warps: int
+
+
+def alignment_row(columns: int) -> Alignment:
+    """Return the row for this many columns, the same on every GPU: 8 elements a thread."""
+    width = min(4096, 1 << (columns - 1).bit_length())
+    return Alignment(width, min(16, max(1, width // 256)))

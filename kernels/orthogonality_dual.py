@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 import triton
 import triton.language as tl
+from mflag.kernels.counters import counters_for
 from mflag.kernels.launch_table import orthogonality_dual_row
 from torch import Tensor
 
@@ -266,21 +267,6 @@ def gradient_kernel(
         tl.store(counter, 0)
 
 
-_COUNTERS: dict[tuple[torch.device, int], Tensor] = {}
-
-
-def _counters_for(device: torch.device, count: int) -> Tensor:
-    """Zeros that every launch leaves as zeros; two streams do not share them, nor two graphs."""
-    is_cuda = device.type == "cuda"
-    if is_cuda and torch.cuda.is_current_stream_capturing():  # a graph replays on any stream
-        return torch.zeros(count, dtype=torch.int32, device=device)
-    stream = torch.cuda.current_stream(device).cuda_stream if is_cuda else 0
-    key = (device, stream)
-    if key not in _COUNTERS:
-        _COUNTERS[key] = torch.zeros(64, dtype=torch.int32, device=device)
-    return _COUNTERS[key][:count]
-
-
 def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tuple[Tensor, Tensor]:
     """Return the loss and ∂L/∂z (empty unless ``need_grad``), both float32.
 
@@ -308,7 +294,7 @@ def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tu
     partial = torch.empty(slots * pairs * row.side**2, **single)
     partial_diagonal = torch.empty(slots * B, **double)
     sums = torch.empty(tiles, 2, **double)
-    counters = _counters_for(device, pairs + 1)
+    counters = counters_for(device, pairs + 1)
     loss = torch.empty((), **single)
     gradient = torch.empty((B, N) if need_grad else 0, **single)
     row_scale = torch.empty(B, **single)

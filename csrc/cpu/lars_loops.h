@@ -39,14 +39,21 @@ MFLAG_INLINED Sums sums_of(const T* w, const T* g, const T* m, int64_t n, const 
     acc_w[lane] += w[i] * w[i];
     acc_x[lane] += x * x;
   };
-  int64_t i = 0;
-  for (; i + LANES <= n; i += LANES) {
+  const auto add_group = [&](int64_t i) __attribute__((always_inline)) {
     fetch(w + i, 2048);
     fetch(g + i, 2048);
     // A third stream costs nothing beside two, and the update then finds m in cache.
     if (norm != Norm::momentum && m) fetch(m + i);
     for (int lane = 0; lane < LANES; ++lane) add(i + lane, lane);
+  };
+  // Two places at once: more reads are under way, and it is their number that bounds the speed.
+  const int64_t half = n / (2 * LANES) * LANES;
+  for (int64_t i = 0; i < half; i += LANES) {
+    add_group(i);
+    add_group(half + i);
   }
+  int64_t i = 2 * half;
+  for (; i + LANES <= n; i += LANES) add_group(i);
   for (int lane = 0; i < n; ++i, ++lane) add(i, lane);
   Sums total;
   for (int lane = 0; lane < LANES; ++lane) {

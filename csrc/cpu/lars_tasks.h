@@ -19,6 +19,8 @@ namespace mflag::lars {
 constexpr int64_t CHUNK = 16384;
 // A task: w, g and m of 65,536 floats are 768 KiB and stay in a core's L2 until their update.
 constexpr int64_t BLOCK = 4 * CHUNK;
+// With m too, a larger tensor leaves a usual L3 before its update.
+constexpr int64_t FITS_L3 = 24 * BLOCK;
 
 template <class T>
 struct Item {
@@ -87,25 +89,34 @@ class Step {
     tasks_.back().end += size;
   }
 
-  // Each thread takes tasks in order and updates the blocks whose norms it took: they are in its
-  // cache. Norms never wait, and updates wait only for norms of their item, which were all taken
+  // Each thread takes tasks in order, and updates the blocks whose norms it took: they are in its
+  // cache. It waits for another's norms only when no task is left, and those were all taken
   // earlier: any number of threads, also one, comes to the end.
   void run_tasks() {
     std::vector<Task> mine;
+    size_t next = 0;  // of mine: the first that is not updated
     for (size_t t; (t = next_.fetch_add(1)) < tasks_.size();) {
-      const Task& task = tasks_[t];
-      if (!mine.empty() && mine.back().item != task.item) update_all(mine);
-      run_task(task);
-      if (task.kind == Kind::norms) mine.push_back(task);
+      run_task(tasks_[t]);
+      if (tasks_[t].kind == Kind::norms) mine.push_back(tasks_[t]);
+      while (next < mine.size() && is_finished(mine[next].item)) next = update_item(mine, next);
     }
-    update_all(mine);
+    while (next < mine.size()) {
+      for (int spin = 0; !is_finished(mine[next].item); ++spin)
+        if (spin > 1000) std::this_thread::yield();
+      next = update_item(mine, next);
+    }
   }
 
-  // Backwards: what was read last is still in L2.
-  void update_all(std::vector<Task>& mine) {
-    if (!mine.empty()) wait_for(missing_[mine.back().item]);
-    for (; !mine.empty(); mine.pop_back())
-      update_range(mine.back().item, mine.back().begin, mine.back().end);
+  // The blocks of one item, from the last: what was read last is still in L2.
+  size_t update_item(const std::vector<Task>& mine, size_t first) {
+    size_t end = first;
+    while (end < mine.size() && mine[end].item == mine[first].item) ++end;
+    for (size_t i = end; i-- > first;) update_range(mine[i].item, mine[i].begin, mine[i].end);
+    return end;
+  }
+
+  bool is_finished(size_t item) const {
+    return missing_[item].load(std::memory_order_acquire) == FINISHED;
   }
 
   void run_task(const Task& task) {
@@ -126,16 +137,12 @@ class Step {
     }
   }
 
-  static void wait_for(const std::atomic<int64_t>& missing) {
-    for (int spin = 0; missing.load(std::memory_order_acquire) != FINISHED; ++spin)
-      if (spin > 1000) std::this_thread::yield();
-  }
-
   void add_norms(size_t i, int64_t begin, int64_t end) {
     const auto& item = items_[i];
+    const bool reads_m = item.m && (rule_.norm == Norm::momentum || item.size <= FITS_L3);
     for (int64_t at = begin; at < end; at += CHUNK)
       partials_[item.first_partial + at / CHUNK] =
-          sums<T>(item.w + at, item.g + at, item.m ? item.m + at : nullptr,
+          sums<T>(item.w + at, item.g + at, reads_m ? item.m + at : nullptr,
                   std::min(CHUNK, end - at), rule_);
   }
 

@@ -1,16 +1,23 @@
-"""Alignment loss: schema, checks, reference, autograd."""
+"""Alignment loss: schema, checks, choice of backend, reference, autograd."""
+
+import os
+from collections.abc import Callable
+from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from mflag.errors import InputError
 from mflag.ops.arguments import check_backend, check_finite, check_tensor
-from mflag.ops.backend import choose_backend
+from mflag.ops.backend import choose_by_name
 from mflag.ops.orthogonality import check_latents
 from mflag.ops.orthogonality_reference import Normalised, normalise, widen
 from mflag.ops.saved_gradient import register_saved_gradient
 
 EPS = 1e-12  # as torch.nn.functional.normalize
+
+Results = tuple[Tensor, Tensor, Tensor]
+Implementation = Callable[[Tensor, Tensor, Tensor | None, float, tuple[bool, bool]], Results]
 
 _LIBRARY = torch.library.Library("mflag", "FRAGMENT")
 _LIBRARY.define(
@@ -49,8 +56,7 @@ def alignment_loss(
     check_tensor("z_t", z_t)
     if index is not None:
         check_tensor("index", index, "an int64 tensor")
-    if index is not None and z_t.requires_grad:
-        raise InputError("table requires a gradient; give a frozen one, or pairs without index")
+    _check_frozen(index, z_t.requires_grad)
     check_finite("factor", factor)
     check_backend(backend)
     is_recorded = torch.is_grad_enabled()
@@ -70,8 +76,8 @@ def _check(z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float) -> Non
     check_latents(z_a, "z_a")
     check_latents(z_t, "z_t")
     check_finite("factor", factor)
-    devices = [str(tensor.device) for tensor in (z_a, z_t, index) if tensor is not None]
-    if len(set(devices)) > 1:
+    if z_t.device != z_a.device or (index is not None and index.device != z_a.device):
+        devices = [str(tensor.device) for tensor in (z_a, z_t, index) if tensor is not None]
         raise InputError(f"inputs are on {', '.join(devices)}; give all of them on one device")
     if z_a.shape[1] != z_t.shape[1]:
         raise InputError(
@@ -88,6 +94,11 @@ def _check(z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float) -> Non
         )
 
 
+def _check_frozen(index: Tensor | None, needs_gradient: bool) -> None:
+    if index is not None and needs_gradient:
+        raise InputError("table requires a gradient; give a frozen one, or pairs without index")
+
+
 def _check_range(index: Tensor, rows: int) -> None:
     """Look at the values on the CPU; a GPU checks them itself, without a stop here."""
     if index.device.type != "cpu":
@@ -95,8 +106,11 @@ def _check_range(index: Tensor, rows: int) -> None:
         return
     low, high = index.min().item(), index.max().item()
     if low < 0 or high >= rows:
-        wrong = low if low < 0 else high
-        raise InputError(f"index holds {wrong!r}; the table has rows 0 to {rows - 1}")
+        _refuse_row(low if low < 0 else high, rows)
+
+
+def _refuse_row(row: int | float, rows: int) -> NoReturn:
+    raise InputError(f"index holds {row!r}; the table has rows 0 to {rows - 1}")
 
 
 def assert_range(index: Tensor, rows: int) -> None:
@@ -107,22 +121,59 @@ def assert_range(index: Tensor, rows: int) -> None:
 
 def _reference(
     z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float, wanted: tuple[bool, bool]
-) -> tuple[Tensor, Tensor, Tensor]:
-    a = normalise(widen(z_a), "sample", EPS)
-    t = normalise((z_t if index is None else z_t[index]).to(a.x.dtype), "sample", EPS)
-    cosine = (a.x * t.x).sum(1, keepdim=True)
-    loss = factor * (2 - 2 * cosine.double()).mean()
-    slope = -2 * factor / z_a.shape[0]
-    gradient_a = slope * _projected(t.x, a, cosine) if wanted[0] else a.x.new_empty(0)
-    gradient_t = slope * _projected(a.x, t, cosine) if wanted[1] else a.x.new_empty(0)
-    return loss.to(a.x.dtype), gradient_a, gradient_t
+) -> Results:
+    if index is not None:
+        _check_range(index, z_t.shape[0])
+    with torch.autocast(z_a.device.type, enabled=False):
+        a = normalise(widen(z_a), "sample", EPS)
+        t = normalise((z_t if index is None else z_t[index]).to(a.x.dtype), "sample", EPS)
+        cosine = (a.x * t.x).sum(1, keepdim=True)
+        loss = factor * (2 - 2 * cosine.double()).mean()
+        slope = -2 * factor / z_a.shape[0]
+        gradient_a = slope * _projected(t.x, a, cosine) if wanted[0] else a.x.new_empty(0)
+        gradient_t = slope * _projected(a.x, t, cosine) if wanted[1] else a.x.new_empty(0)
+        return loss.to(a.x.dtype), gradient_a, gradient_t
 
 
 def _projected(other: Tensor, own: Normalised, cosine: Tensor) -> Tensor:
     return (other - torch.where(own.is_projected, cosine, 0) * own.x) / own.r
 
 
-_BACKENDS = {"reference": _reference}
+def _native(
+    z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float, wanted: tuple[bool, bool]
+) -> Results:
+    loss, gradient_a, gradient_t, outside = torch.ops.mflag_native.alignment(
+        z_a, z_t, index, factor, *wanted
+    )
+    if index is not None and outside >= 0:
+        _refuse_row(index[outside].item(), z_t.shape[0])
+    return loss, gradient_a, gradient_t
+
+
+def _triton(
+    z_a: Tensor, z_t: Tensor, index: Tensor | None, factor: float, wanted: tuple[bool, bool]
+) -> Results:
+    from mflag.kernels.alignment import alignment
+
+    return alignment(z_a, z_t, index, factor, wanted)
+
+
+_BACKENDS: dict[str, Implementation] = {
+    "cuda": _native,
+    "triton": _triton,
+    "cpu": _native,
+    "reference": _reference,
+}
+
+
+def _able(device: str) -> tuple[str, ...]:
+    """The backends that take tensors on ``device``, if they run here at all."""
+    if device == "cuda":
+        return ("cuda", "triton", "reference")
+    if device != "cpu":
+        return ("reference",)
+    is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return ("triton", "cpu", "reference") if is_interpreted else ("cpu", "reference")
 
 
 @torch.library.impl(_LIBRARY, "alignment", "CompositeExplicitAutograd")
@@ -134,13 +185,12 @@ def _alignment(
     need_grad_a: bool,
     need_grad_t: bool,
     backend: str | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Results:
     _check(z_a, z_t, index, factor)
-    if index is not None:
-        _check_range(index, z_t.shape[0])
-    run = _BACKENDS[choose_backend(backend, z_a.device.type, _BACKENDS)]
-    with torch.autocast(z_a.device.type, enabled=False):
-        return run(z_a, z_t, index, factor, (need_grad_a, need_grad_t))
+    _check_frozen(index, need_grad_t)
+    device = z_a.device.type
+    run = _BACKENDS[choose_by_name(backend, device, _able(device))]
+    return run(z_a, z_t, index, factor, (need_grad_a, need_grad_t))
 
 
 @torch.library.register_fake("mflag::alignment", lib=_LIBRARY)
@@ -152,8 +202,9 @@ def _fake(
     need_grad_a: bool,
     need_grad_t: bool,
     backend: str | None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Results:
     _check(z_a, z_t, index, factor)
+    _check_frozen(index, need_grad_t)
     wide = widen(z_a)
     shapes = [(), z_a.shape if need_grad_a else (0,), z_t.shape if need_grad_t else (0,)]
     loss, gradient_a, gradient_t = (wide.new_empty(shape) for shape in shapes)

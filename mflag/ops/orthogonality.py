@@ -1,6 +1,5 @@
 """Orthogonality loss: schema, checks, choice of backend, autograd."""
 
-import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ from mflag.ops.arguments import (
     check_tensor,
     is_finite,
 )
-from mflag.ops.backend import choose_backend
+from mflag.ops.backend import choose_by_name
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import (
     Formula,
@@ -154,15 +153,8 @@ def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
     return tuple(name for name in _BACKENDS if name not in refused)
 
 
-@functools.cache  # asking what runs here costs 150 us, 5 times the rest of the call's Python
-def _chosen(forced: str | None, preferred: str | None, device: str, able: tuple[str, ...]) -> str:
-    """``preferred``, the environment's, is only here to be part of the cache's key."""
-    return choose_backend(forced, device, {name: _BACKENDS[name] for name in able})
-
-
 def _backend_of(z: Tensor, formula: Formula, backend: str | None) -> str:
-    preferred = os.environ.get("MFLAG_BACKEND")
-    return _chosen(backend or None, preferred, z.device.type, _able(z, formula))
+    return choose_by_name(backend, z.device.type, _able(z, formula))
 
 
 def _triton_takes(z: Tensor, formula: Formula) -> bool:

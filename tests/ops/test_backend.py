@@ -4,7 +4,7 @@ import torch
 from mflag import backends
 from mflag.errors import InputError
 from mflag.ops import alignment_loss, barlow_twins_loss, orthogonality_loss
-from mflag.ops.backend import NoKernelError, choose_backend
+from mflag.ops.backend import NoKernelError, choose_backend, choose_by_name
 
 ABLE = {"reference": True, "cpu": True, "triton": True, "cuda": "no GPU"}
 
@@ -76,3 +76,16 @@ def test_the_environment_may_change_between_two_calls(monkeypatch):
     monkeypatch.setenv("MFLAG_BACKEND", "tpu")
     with pytest.raises(InputError, match="backend 'tpu'"):
         orthogonality_loss(z)
+
+
+def test_a_remembered_choice_follows_the_environment(monkeypatch):
+    names = ("reference", "cpu")
+    monkeypatch.delenv("MFLAG_BACKEND", raising=False)
+    before = choose_by_name(None, "cpu", names)
+    monkeypatch.setenv("MFLAG_BACKEND", "reference")
+    assert choose_by_name(None, "cpu", names) == "reference"
+    monkeypatch.setenv("MFLAG_BACKEND", "wrong")
+    with pytest.raises(InputError, match=r"backend 'wrong' \(MFLAG_BACKEND\) is unknown"):
+        choose_by_name(None, "cpu", names)
+    monkeypatch.delenv("MFLAG_BACKEND")
+    assert choose_by_name(None, "cpu", names) == before
