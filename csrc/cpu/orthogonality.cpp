@@ -1,8 +1,8 @@
 // Orthogonality loss and its gradient in one call, CPU, float32 and float64.
 //
 //   x = z normalised (B, N),  C = xᵀx/s,  d_i = C_ii,  K = xxᵀ
-//   L = a [ Σ_i (d_i − t)² + λ (‖K‖²/s² − Σ_i d_i²) ]
-//   ∂L/∂x = (4a/s) [ λ K x/s + x·diag(c) ],  c_i = (d_i − t) − λ d_i
+//   L = a [ δ Σ_i (d_i − t)² + λ (‖K‖²/s² − Σ_i d_i²) ]
+//   ∂L/∂x = (4a/s) [ λ K x/s + x·diag(c) ],  c_i = δ (d_i − t) − λ d_i
 //
 // B < N: K, never anything N × N. Otherwise C. Multiples of x_b (sample) and of x_i (feature,
 // standardize) vanish in the backward of the norm; they are left out before the product.
@@ -18,15 +18,20 @@ namespace {
 
 constexpr double variance_eps = 1e-5;
 
-enum class Norm { none, sample, feature, standardize };
+enum class Norm { none, center, sample, feature, standardize };
 
 Norm norm_of(const std::string& name) {
-  return name == "none" ? Norm::none : name == "sample" ? Norm::sample : name == "feature" ? Norm::feature : Norm::standardize;
+  if (name == "none") return Norm::none;
+  if (name == "center") return Norm::center;
+  if (name == "sample") return Norm::sample;
+  return name == "feature" ? Norm::feature : Norm::standardize;
 }
 
 struct Formula {
   Norm norm;
-  double s, t, lambda, a, eps;
+  double s, t, lambda, a, eps, delta;
+
+  bool is_whole() const { return lambda == 1 && delta == 1; }  // L = a ‖C − t‖²
 };
 
 struct Radius {  // r and whether x lies on the unit sphere; NaN is neither, and stays NaN
@@ -58,6 +63,10 @@ class Orthogonality {
     return f.a * (is_dual ? dual_value(need_grad) : primal_value());
   }
 
+  // A small δ, and a few columns that carry nearly everything: value and gradient are small
+  // differences of large products.
+  bool needs_double() const { return is_difference && f.delta < f.lambda / 4; }
+
   void gradient(T* out) {
     is_dual ? leave_out() : prepare_primal();
     const Matrix<T> left{is_dual ? g.get() : x, B, m, m, 1}, right{is_dual ? x : g.get(), m, N, N, 1}, result{out, B, N, N, 1};
@@ -75,9 +84,10 @@ class Orthogonality {
     parallel((N + width - 1) / width, 1, [&](int64_t tile) { work(tile * width, std::min(width, N - tile * width)); });
   }
 
-  bool has_column_norm() const { return f.norm == Norm::feature || f.norm == Norm::standardize; }
+  bool is_projected_by_column() const { return f.norm == Norm::feature || f.norm == Norm::standardize; }
+  bool has_column_norm() const { return is_projected_by_column() || f.norm == Norm::center; }
   bool is_unit_dual() const { return f.norm == Norm::sample && is_dual; }
-  bool needs_d() const { return !is_dual || f.lambda != 1; }  // dual and λ = 1: the d_i drop out
+  bool needs_d() const { return !is_dual || !f.is_whole(); }  // else the d_i drop out
 
   void normalise() {
     row_weight.assign(B, 1.0);
@@ -121,13 +131,15 @@ class Orthogonality {
 
   void normalise_columns(int64_t begin, int64_t n) {
     std::vector<double> mean(n, 0.0), inverse(n), squares(n, 0.0);
-    if (f.norm == Norm::standardize) {
+    if (f.norm != Norm::feature) {
       for (int64_t b = 0; b < B; ++b) add_values(mean.data(), z + b * N + begin, n);
       for (double& value : mean) value /= B;
     }
-    for (int64_t b = 0; b < B; ++b) add_deviations(squares.data(), z + b * N + begin, mean.data(), n);
+    if (f.norm != Norm::center) {
+      for (int64_t b = 0; b < B; ++b) add_deviations(squares.data(), z + b * N + begin, mean.data(), n);
+    }
     for (int64_t i = 0; i < n; ++i) {
-      r[begin + i] = f.norm == Norm::feature ? radius(squares[i], f.eps) : Radius{std::sqrt(squares[i] / B + variance_eps), true};
+      r[begin + i] = column_radius(squares[i]);
       inverse[i] = 1 / r[begin + i].r;
     }
     std::fill(squares.begin(), squares.end(), 0.0);
@@ -138,6 +150,11 @@ class Orthogonality {
       if (is_dual) pieces[begin / narrow * B + b] = total;
     }
     for (int64_t i = 0; i < n; ++i) d[begin + i] = squares[i] / f.s;
+  }
+
+  Radius column_radius(double squared) const {
+    if (f.norm == Norm::center) return {1, false};
+    return f.norm == Norm::feature ? radius(squared, f.eps) : Radius{std::sqrt(squared / B + variance_eps), true};
   }
 
   // d_i = Σ_b x_bi²/s, and what the rows have in this tile
@@ -159,8 +176,8 @@ class Orthogonality {
   double row_square(int64_t b) const {
     const T* row = x + b * N;
     if (f.norm == Norm::sample) {
-      // λ = 1: the norm of a unit row is exact. Infinity becomes NaN.
-      if (f.lambda == 1 && r[b].is_projected && std::isfinite(squared[b])) return 1;
+      // λ = δ = 1: the norm of a unit row is exact. Infinity becomes NaN.
+      if (f.is_whole() && r[b].is_projected && std::isfinite(squared[b])) return 1;
       return is_copied ? dot<T>(row, row, nullptr, N) : squared[b] * row_weight[b] * row_weight[b];
     }
     if (pieces.empty()) return dot<T>(row, row, nullptr, N);
@@ -179,7 +196,7 @@ class Orthogonality {
       for (int64_t b = 0; b < B; ++b) sum_row(b);
     double mean = 0;
     for (int64_t b = 0; b < B; ++b) mean += diagonal[b] / B;
-    alpha = f.lambda == 1 && f.norm == Norm::none ? f.t * f.s : mean;
+    alpha = f.is_whole() && f.norm == Norm::none ? f.t * f.s : mean;
     parallel(B, 16, [&](int64_t b) {
       T* row = g.get() + b * B;
       if (is_unit_dual()) scale_row(row, row_weight.data(), row_weight[b], B);
@@ -199,7 +216,9 @@ class Orthogonality {
       excess += (d[i] - f.t) * (d[i] - f.t);
       d_squares += d[i] * d[i];
     }
-    return excess + f.lambda * (squares - d_squares);
+    const double total = f.delta * excess + f.lambda * (squares - d_squares);
+    is_difference = total < f.lambda * squares / 3;
+    return total;
   }
 
   double primal_value() {
@@ -214,7 +233,7 @@ class Orthogonality {
       excess += (d[i] - f.t) * (d[i] - f.t);
       squares += sums[i];
     }
-    return excess + f.lambda * squares / (f.s * f.s);
+    return f.delta * excess + f.lambda * squares / (f.s * f.s);
   }
 
   // K becomes M·4a/s, so that the gradient needs one product.
@@ -222,10 +241,10 @@ class Orthogonality {
     const double outer = 4 * f.a / f.s, inner = f.lambda / f.s, w = row_weight[b];
     double kept = inner * (diagonal[b] - alpha);
     if (f.norm == Norm::sample) {
-      kept = inner * diagonal[b] - f.t;
+      kept = inner * diagonal[b] - f.delta * f.t;
       if (r[b].is_projected) {
         kept = -inner * off_diagonal[b];
-        if (needs_d()) kept -= (1 - f.lambda) * w * w * dot<T>(x + b * N, x + b * N, d.data(), N);
+        if (needs_d()) kept -= (f.delta - f.lambda) * w * w * dot<T>(x + b * N, x + b * N, d.data(), N);
       }
     }
     T* row = g.get() + b * B;
@@ -236,22 +255,22 @@ class Orthogonality {
   void leave_out() {
     const double outer = 4 * f.a / f.s, inner = f.lambda / f.s;
     for (int64_t i = 0; i < N; ++i) {
-      const double c = needs_d() ? (d[i] - f.t) - f.lambda * d[i] : -f.t;
-      left_out[i] = static_cast<T>(outer * (f.norm == Norm::sample ? (1 - f.lambda) * d[i] : c + inner * alpha));
+      const double c = needs_d() ? f.delta * (d[i] - f.t) - f.lambda * d[i] : -f.t;
+      left_out[i] = static_cast<T>(outer * (f.norm == Norm::sample ? (f.delta - f.lambda) * d[i] : c + inner * alpha));
     }
   }
 
   void prepare_primal() {
     const double outer = 4 * f.a / f.s, inner = f.lambda / f.s;
     double mean = 0;
-    for (int64_t i = 0; i < N; ++i) mean += (d[i] - f.t) / N;
+    for (int64_t i = 0; i < N; ++i) mean += f.delta * (d[i] - f.t) / N;
     row_weight.assign(N, 1.0);
     alpha_outer = outer * mean;
     parallel(N, 16, [&](int64_t i) {
       T* row = g.get() + i * N;
       scale_row(row, row_weight.data(), outer * inner, N);
-      row[i] = static_cast<T>(has_column_norm() ? 0 : outer * (d[i] - f.t - mean));
-      left_out[i] = static_cast<T>(has_column_norm() ? outer * (d[i] - f.t) : alpha_outer);
+      row[i] = static_cast<T>(is_projected_by_column() ? 0 : outer * (f.delta * (d[i] - f.t) - mean));
+      left_out[i] = static_cast<T>(is_projected_by_column() ? outer * f.delta * (d[i] - f.t) : alpha_outer);
     });
   }
 
@@ -272,8 +291,8 @@ class Orthogonality {
     std::vector<double> sum(n, 0.0), radial(n, 0.0);
     std::vector<T> shift(n, 0), multiple(n), inverse(n);
     for (int64_t b = 0; b < B; ++b) {
-      if (f.norm == Norm::standardize) add_values(sum.data(), out + b * N + begin, n);
-      add_products(radial.data(), x + b * N + begin, out + b * N + begin, n);
+      if (f.norm != Norm::feature) add_values(sum.data(), out + b * N + begin, n);
+      if (f.norm != Norm::center) add_products(radial.data(), x + b * N + begin, out + b * N + begin, n);
     }
     for (int64_t i = 0; i < n; ++i) {
       const Radius& own = r[begin + i];
@@ -301,7 +320,7 @@ class Orthogonality {
   const int64_t B, N;
   const bool is_dual;
   int64_t m = 0, wide = 0, narrow = 0;
-  bool is_copied = false;
+  bool is_copied = false, is_difference = false;
   double alpha = 0, alpha_outer = 0;
   Buffer<T> buffer, g;
   // row_weight: x_b is this times what stands in x; out_weight: 1/r_b, for sample.
@@ -317,6 +336,12 @@ std::tuple<Tensor, Tensor> run(const Formula& f, const Tensor& z, bool need_grad
   Orthogonality<T> loss(f, data, z.size(0), z.size(1));
   Tensor value = torch::stable::new_empty(z, {});
   *static_cast<T*>(value.mutable_data_ptr()) = static_cast<T>(loss.value(need_grad));
+  if constexpr (sizeof(T) < sizeof(double)) {
+    if (loss.needs_double()) {
+      const auto [wide_value, wide_gradient] = run<double>(f, torch::stable::to(z, torch::headeronly::ScalarType::Double), need_grad);
+      return {torch::stable::to(wide_value, z.scalar_type()), torch::stable::to(wide_gradient, z.scalar_type())};
+    }
+  }
   const std::array<int64_t, 2> shape{z.size(0), z.size(1)};
   const std::array<int64_t, 1> nothing{0};
   if (!need_grad) return {value, torch::stable::new_empty(z, nothing)};
@@ -326,9 +351,9 @@ std::tuple<Tensor, Tensor> run(const Formula& f, const Tensor& z, bool need_grad
 }
 
 std::tuple<Tensor, Tensor> orthogonality(const Tensor& z, std::string norm, double scale, double target, double offdiag_weight,
-                                         double factor, double eps, bool need_grad) {
+                                         double factor, double eps, double diagonal_weight, bool need_grad) {
   STD_TORCH_CHECK(z.dim() == 2 && z.numel() > 0 && z.is_contiguous(), "orthogonality: z must be (B, N), contiguous, not empty");
-  const Formula f{norm_of(norm), scale, target, offdiag_weight, factor, eps};
+  const Formula f{norm_of(norm), scale, target, offdiag_weight, factor, eps, diagonal_weight};
   return z.scalar_type() == torch::headeronly::ScalarType::Double ? run<double>(f, z, need_grad) : run<float>(f, z, need_grad);
 }
 
@@ -338,7 +363,7 @@ std::tuple<Tensor, Tensor> orthogonality(const Tensor& z, std::string norm, doub
 STABLE_TORCH_LIBRARY_FRAGMENT(mflag_native, m) {
   m.def(
       "orthogonality(Tensor z, str norm, float scale, float target, float offdiag_weight, float factor, float eps, "
-      "bool need_grad) -> (Tensor, Tensor)");
+      "float diagonal_weight, bool need_grad) -> (Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(mflag_native, CPU, m) { m.impl("orthogonality", TORCH_BOX(&mflag::orthogonality)); }

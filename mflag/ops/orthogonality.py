@@ -121,7 +121,7 @@ def _reference(
 def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
     wide = widen(z.detach()).contiguous()
     scale = formula.scale or z.shape[0]
-    return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:6], need_grad)
+    return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:], need_grad)
 
 
 def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
@@ -141,8 +141,7 @@ _BACKENDS: dict[str, Implementation] = {
 def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
     """The backends that take this case, if they run here at all."""
     is_cpu = z.device.type == "cpu"
-    is_plain = formula.norm != "center" and formula.diagonal_weight == 1
-    refused = set() if is_cpu and is_plain else {"cpu"}
+    refused = set() if is_cpu else {"cpu"}
     is_interpreted = not is_cpu or os.environ.get("TRITON_INTERPRET") == "1"
     if not (is_interpreted and _triton_takes(z, formula)):
         refused.add("triton")

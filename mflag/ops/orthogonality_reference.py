@@ -104,16 +104,19 @@ def orthogonality_reference(
     With ``own``, z is the whole batch and the gradient that of these rows alone; B < N: only their
     rows of K are formed.
     """
-    normalised = normalise(widen(z), formula.norm, formula.eps)
     rows, columns = z.shape
+    dtype, is_dual = widen(z).dtype, rows < columns
+    # A small δ, and a few columns that carry nearly everything: differences of large products.
+    needs_float64 = is_dual and formula.diagonal_weight < formula.offdiag_weight / 4
+    normalised = normalise(z.double() if needs_float64 else widen(z), formula.norm, formula.eps)
     own = own or OwnRows(0, rows, lambda part: part)
-    value_and_product = _dual if rows < columns else _primal
+    value_and_product = _dual if is_dual else _primal
     loss, product, left_out = value_and_product(normalised, formula, need_grad, own)
     if product is None:
-        return loss.to(normalised.x.dtype), normalised.x.new_empty(0)
+        return loss.to(dtype), normalised.x.new_empty(0, dtype=dtype)
     gradient = _through_norm(product, left_out, normalised, formula.norm, own)
     gradient *= 4 * formula.factor / (formula.scale or rows)
-    return loss.to(normalised.x.dtype), gradient
+    return loss.to(dtype), gradient.to(dtype)
 
 
 def _dual(

@@ -9,7 +9,7 @@ from mflag.losses import BarlowTwinsLoss, GradientShare, OrthogonalityLoss
 from tests.losses.ranks import run_on_ranks
 from tests.oracles.orthogonality import orthogonality
 
-NORMS = ("none", "sample", "feature", "standardize")
+NORMS = ("none", "center", "sample", "feature", "standardize")
 SHAPES = ((3, 17), (10, 5))  # rows of one rank, columns: dual and primal
 
 
