@@ -2,15 +2,17 @@ import pytest
 import torch
 import torch.distributed as dist
 from lightly.loss import BarlowTwinsLoss as LightlyBarlowTwinsLoss
+from lightly.loss import VICRegLoss as LightlyVICRegLoss
 from torch.nn.parallel import DistributedDataParallel
 
 from mflag.errors import InputError
-from mflag.losses import BarlowTwinsLoss, GradientShare, OrthogonalityLoss
+from mflag.losses import BarlowTwinsLoss, GradientShare, OrthogonalityLoss, VICRegLoss
 from tests.losses.ranks import run_on_ranks
 from tests.oracles.orthogonality import orthogonality
 
 NORMS = ("none", "center", "sample", "feature", "standardize")
 SHAPES = ((3, 17), (10, 5))  # rows of one rank, columns: dual and primal
+VIEWS = (*SHAPES, (3, 2, 7))
 
 
 def rows_of(rank, shape, dtype=torch.float64):
@@ -97,6 +99,21 @@ def barlow_twins(rank, ours):
     return value.item(), torch.autograd.grad(value, z)[0].tolist()
 
 
+def vicreg(rank, shape, ours):
+    z = rows_of(rank, shape).requires_grad_(), rows_of(rank + 10, shape).requires_grad_()
+    value = (VICRegLoss if ours else LightlyVICRegLoss)(gather_distributed=True)(*z)
+    return value.detach(), *torch.autograd.grad(value, z)
+
+
+def vicreg_errors(rank):
+    """The largest relative error of value and gradients against lightly's class, by shape."""
+    errors = {}
+    for shape in VIEWS:
+        pairs = zip(vicreg(rank, shape, True), vicreg(rank, shape, False), strict=True)
+        errors[shape] = max(((a - b).norm() / b.norm()).item() for a, b in pairs)
+    return errors
+
+
 def share(rank):
     balance = GradientShare(0.5)
     balance.update(rows_of(rank, (4,)), rows_of(rank + 10, (4,)))
@@ -113,7 +130,13 @@ def everything(rank):
 
 
 def more(rank):
-    return ddp_steps(rank), float16_gradient(rank), unequal_rows(rank), lower_precision(rank)
+    return (
+        ddp_steps(rank),
+        float16_gradient(rank),
+        unequal_rows(rank),
+        lower_precision(rank),
+        vicreg_errors(rank),
+    )
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -148,12 +171,17 @@ def test_a_gathered_float16_gradient_is_rounded_after_its_scale(more_ranks):
 
 def test_unequal_rows_are_refused_on_every_rank(more_ranks):
     counts = list(range(3, 3 + len(more_ranks)))
-    for _, _, message, _ in more_ranks:
+    for _, _, message, *_ in more_ranks:
         assert message.startswith(f"the ranks have {counts} rows; give every rank as many")
 
 
 def test_a_global_lower_precision_changes_nothing_over_ranks(more_ranks):
-    assert not any(changed for *_, changed in more_ranks)
+    assert not any(changed for _, _, _, changed, _ in more_ranks)
+
+
+@pytest.mark.parametrize("shape", VIEWS, ids=str)
+def test_vicreg_over_ranks_equals_lightly(more_ranks, shape):
+    assert all(errors[shape] <= 1e-12 for *_, errors in more_ranks)
 
 
 @pytest.fixture(scope="module", params=[2])
