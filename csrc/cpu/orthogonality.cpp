@@ -4,287 +4,55 @@
 //   L = a [ δ Σ_i (d_i − t)² + λ (‖K‖²/s² − Σ_i d_i²) ]
 //   ∂L/∂x = (4a/s) [ λ K x/s + x·diag(c) ],  c_i = δ (d_i − t) − λ d_i
 //
-// B < N: K, never anything N × N. Otherwise C. Multiples of x_b (sample) and of x_i (feature,
-// standardize) vanish in the backward of the norm; they are left out before the product.
-#include <cmath>
+// B < N: K, never anything N × N. Otherwise C.
+#include <optional>
 #include <string>
 #include <tuple>
 
-#include "orthogonality_gram.h"
-#include "orthogonality_rows.h"
+#include "orthogonality_dual.h"
+#include "orthogonality_primal.h"
 
 namespace mflag {
 namespace {
 
-constexpr double variance_eps = 1e-5;
-
-enum class Norm { none, center, sample, feature, standardize };
-
-Norm norm_of(const std::string& name) {
-  if (name == "none") return Norm::none;
-  if (name == "center") return Norm::center;
-  if (name == "sample") return Norm::sample;
-  return name == "feature" ? Norm::feature : Norm::standardize;
-}
-
-struct Formula {
-  Norm norm;
-  double s, t, lambda, a, eps, delta;
-
-  bool is_whole() const { return lambda == 1 && delta == 1; }  // L = a ‖C − t‖²
-};
-
-struct Radius {  // r and whether x lies on the unit sphere; NaN is neither, and stays NaN
-  double r;
-  bool is_projected;
-};
-
-Radius radius(double squared, double eps) {
-  const bool is_short = squared < eps * eps;
-  return {is_short ? eps : std::sqrt(squared), !is_short};
-}
-
 template <typename T>
 class Orthogonality {
  public:
-  Orthogonality(const Formula& formula, T* z, int64_t rows, int64_t columns)
-      : f(formula), z(z), x(z), B(rows), N(columns), is_dual(rows < columns), d(columns), left_out(columns, 0) {
-    // Tiles of columns: wide for a fast product, narrow where a tile is read three times from the L2 cache.
-    wide = std::clamp<int64_t>((int64_t{1} << 18) / B / 32 * 32, 64, 256);
-    narrow = std::clamp<int64_t>((int64_t{1} << 15) / B / 32 * 32, 32, 256);
+  Orthogonality(const Formula& formula, T* z, int64_t rows, int64_t columns) : in(formula, z, rows, columns), f(in.f), B(rows), N(columns) {
+    if (in.is_dual)
+      dual.emplace(in, 0, B);
+    else
+      primal.emplace(in);
   }
 
   double value(bool need_grad) {
-    normalise();
-    const Matrix<T> rows{x, B, N, N, 1};
-    m = is_dual ? B : N;
-    g = allocate<T>(m * m);
-    gram(is_dual ? rows : rows.transposed(), g.get());
-    return f.a * (is_dual ? dual_value(need_grad) : primal_value());
+    in.normalise();
+    return f.a * (dual ? dual->value(dual->squares(need_grad)) : primal->value());
   }
 
-  // A small δ, and a few columns that carry nearly everything: value and gradient are small
-  // differences of large products.
-  bool needs_double() const { return is_difference && f.delta < f.lambda / 4; }
+  bool needs_double() const { return dual && dual->needs_double(); }
 
   void gradient(T* out) {
-    is_dual ? leave_out() : prepare_primal();
-    const Matrix<T> left{is_dual ? g.get() : x, B, m, m, 1}, right{is_dual ? x : g.get(), m, N, N, 1}, result{out, B, N, N, 1};
-    parallel_products((N + wide - 1) / wide, [&](int64_t tile) {
-      const int64_t begin = tile * wide, n = std::min(wide, N - begin);
-      multiply(left, right.block(0, m, begin, n), result.block(0, B, begin, n));
-      for (int64_t i = begin; i < begin + n; i += narrow) finish_tile(out, i, std::min(narrow, begin + n - i));
+    if (primal) primal->prepare();
+    const Matrix<T> left = dual ? dual->matrix() : in.rows(), right = dual ? in.rows() : primal->matrix(), result{out, B, N, N, 1};
+    parallel_products((N + in.wide - 1) / in.wide, [&](int64_t tile) {
+      const int64_t begin = tile * in.wide, n = std::min(in.wide, N - begin);
+      multiply(left, right.block(0, right.rows, begin, n), result.block(0, B, begin, n));
+      for (int64_t i = begin; i < begin + n; i += in.narrow) finish_tile(out, i, std::min(in.narrow, begin + n - i));
     });
-    if (f.norm == Norm::sample && !is_dual) finish_rows(out);
+    if (f.norm == Norm::sample && primal) finish_rows(out);
   }
 
  private:
-  template <typename F>
-  void for_tiles(int64_t width, const F& work) {
-    parallel((N + width - 1) / width, 1, [&](int64_t tile) { work(tile * width, std::min(width, N - tile * width)); });
-  }
-
-  bool is_projected_by_column() const { return f.norm == Norm::feature || f.norm == Norm::standardize; }
-  bool has_column_norm() const { return is_projected_by_column() || f.norm == Norm::center; }
-  bool is_unit_dual() const { return f.norm == Norm::sample && is_dual; }
-  bool needs_d() const { return !is_dual || !f.is_whole(); }  // else the d_i drop out
-
-  void normalise() {
-    row_weight.assign(B, 1.0);
-    out_weight.assign(B, 1.0);
-    if (has_column_norm()) {
-      take_buffer();
-      r.resize(N);
-      if (is_dual) pieces.resize((N + narrow - 1) / narrow * B);
-      for_tiles(narrow, [&](int64_t begin, int64_t n) { normalise_columns(begin, n); });
-    } else if (f.norm == Norm::sample) {
-      normalise_rows();
-    }
-    if (!has_column_norm() && needs_d()) sum_columns();
-  }
-
-  void take_buffer() {
-    buffer = allocate<T>(B * N);
-    x = buffer.get();
-  }
-
-  // Dual: x stays z, with the weights 1/r; but products of very long or short rows leave float's range.
-  void normalise_rows() {
-    squared.resize(B);
-    r.resize(B);
-    parallel(B, 8, [&](int64_t b) {
-      squared[b] = dot<T>(z + b * N, z + b * N, nullptr, N);
-      r[b] = radius(squared[b], f.eps);
-      out_weight[b] = 1 / r[b].r;
-    });
-    const auto is_extreme = [](double square) { return square > 1e36 || (square > 0 && square < 1e-30); };
-    is_copied = !is_dual || std::any_of(squared.begin(), squared.end(), is_extreme);
-    if (!is_copied) {
-      row_weight = out_weight;
-      return;
-    }
-    take_buffer();
-    parallel(B, 8, [&](int64_t b) {
-      for (int64_t i = 0; i < N; ++i) x[b * N + i] = static_cast<T>(z[b * N + i] / r[b].r);
-    });
-  }
-
-  void normalise_columns(int64_t begin, int64_t n) {
-    std::vector<double> mean(n, 0.0), inverse(n), squares(n, 0.0);
-    if (f.norm != Norm::feature) {
-      for (int64_t b = 0; b < B; ++b) add_values(mean.data(), z + b * N + begin, n);
-      for (double& value : mean) value /= B;
-    }
-    if (f.norm != Norm::center) {
-      for (int64_t b = 0; b < B; ++b) add_deviations(squares.data(), z + b * N + begin, mean.data(), n);
-    }
-    for (int64_t i = 0; i < n; ++i) {
-      r[begin + i] = column_radius(squares[i]);
-      inverse[i] = 1 / r[begin + i].r;
-    }
-    std::fill(squares.begin(), squares.end(), 0.0);
-    for (int64_t b = 0; b < B; ++b) {
-      T* row = x + b * N + begin;
-      shift_and_scale(row, z + b * N + begin, mean.data(), inverse.data(), n);
-      const double total = add_and_total_squares(squares.data(), row, n);
-      if (is_dual) pieces[begin / narrow * B + b] = total;
-    }
-    for (int64_t i = 0; i < n; ++i) d[begin + i] = squares[i] / f.s;
-  }
-
-  Radius column_radius(double squared) const {
-    if (f.norm == Norm::center) return {1, false};
-    return f.norm == Norm::feature ? radius(squared, f.eps) : Radius{std::sqrt(squared / B + variance_eps), true};
-  }
-
-  // d_i = Σ_b x_bi²/s, and what the rows have in this tile
-  void sum_columns() {
-    if (f.norm == Norm::none) pieces.resize((N + narrow - 1) / narrow * B);
-    for_tiles(narrow, [&](int64_t begin, int64_t n) {
-      for (int64_t b = 0; b < B; ++b) {
-        const T* row = x + b * N + begin;
-        if (f.norm == Norm::none)
-          pieces[begin / narrow * B + b] = add_and_total_squares(d.data() + begin, row, n);
-        else
-          add_squares(d.data() + begin, row, row_weight[b] * row_weight[b], n);
-      }
-      for (int64_t i = begin; i < begin + n; ++i) d[i] /= f.s;
-    });
-  }
-
-  // ‖x_b‖²
-  double row_square(int64_t b) const {
-    const T* row = x + b * N;
-    if (f.norm == Norm::sample) {
-      // λ = δ = 1: the norm of a unit row is exact. Infinity becomes NaN.
-      if (f.is_whole() && r[b].is_projected && std::isfinite(squared[b])) return 1;
-      return is_copied ? dot<T>(row, row, nullptr, N) : squared[b] * row_weight[b] * row_weight[b];
-    }
-    if (pieces.empty()) return dot<T>(row, row, nullptr, N);
-    double total = 0;
-    for (size_t i = b; i < pieces.size(); i += B) total += pieces[i];
-    return total;
-  }
-
-  double dual_value(bool need_grad) {
-    diagonal.resize(B);
-    off_diagonal.resize(B);
-    const auto sum_row = [&](int64_t b) { diagonal[b] = row_square(b); };
-    if (pieces.empty())
-      parallel(B, 8, sum_row);
-    else
-      for (int64_t b = 0; b < B; ++b) sum_row(b);
-    double mean = 0;
-    for (int64_t b = 0; b < B; ++b) mean += diagonal[b] / B;
-    alpha = f.is_whole() && f.norm == Norm::none ? f.t * f.s : mean;
-    parallel(B, 16, [&](int64_t b) {
-      T* row = g.get() + b * B;
-      if (is_unit_dual()) scale_row(row, row_weight.data(), row_weight[b], B);
-      row[b] = 0;
-      off_diagonal[b] = dot<T>(row, row, nullptr, B);
-      if (need_grad) prepare_row(b);
-    });
-    double squares = 0, trace = 0;
-    for (int64_t b = 0; b < B; ++b) {
-      squares += off_diagonal[b] + diagonal[b] * diagonal[b];
-      trace += diagonal[b];
-    }
-    squares /= f.s * f.s;
-    if (!needs_d()) return squares - 2 * f.t * trace / f.s + static_cast<double>(N) * f.t * f.t;
-    double excess = 0, d_squares = 0;
-    for (int64_t i = 0; i < N; ++i) {
-      excess += (d[i] - f.t) * (d[i] - f.t);
-      d_squares += d[i] * d[i];
-    }
-    const double total = f.delta * excess + f.lambda * (squares - d_squares);
-    is_difference = total < f.lambda * squares / 3;
-    return total;
-  }
-
-  double primal_value() {
-    std::vector<double> sums(N);
-    parallel(N, 16, [&](int64_t i) {
-      T* row = g.get() + i * N;
-      row[i] = 0;
-      sums[i] = dot<T>(row, row, nullptr, N);
-    });
-    double excess = 0, squares = 0;
-    for (int64_t i = 0; i < N; ++i) {
-      excess += (d[i] - f.t) * (d[i] - f.t);
-      squares += sums[i];
-    }
-    return f.delta * excess + f.lambda * squares / (f.s * f.s);
-  }
-
-  // K becomes M·4a/s, so that the gradient needs one product.
-  void prepare_row(int64_t b) {
-    const double outer = 4 * f.a / f.s, inner = f.lambda / f.s, w = row_weight[b];
-    double kept = inner * (diagonal[b] - alpha);
-    if (f.norm == Norm::sample) {
-      kept = inner * diagonal[b] - f.delta * f.t;
-      if (r[b].is_projected) {
-        kept = -inner * off_diagonal[b];
-        if (needs_d()) kept -= (f.delta - f.lambda) * w * w * dot<T>(x + b * N, x + b * N, d.data(), N);
-      }
-    }
-    T* row = g.get() + b * B;
-    scale_row(row, row_weight.data(), outer * inner * out_weight[b], B);
-    row[b] = static_cast<T>(outer * kept * w * out_weight[b]);
-  }
-
-  void leave_out() {
-    const double outer = 4 * f.a / f.s, inner = f.lambda / f.s;
-    for (int64_t i = 0; i < N; ++i) {
-      const double c = needs_d() ? f.delta * (d[i] - f.t) - f.lambda * d[i] : -f.t;
-      left_out[i] = static_cast<T>(outer * (f.norm == Norm::sample ? (f.delta - f.lambda) * d[i] : c + inner * alpha));
-    }
-  }
-
-  void prepare_primal() {
-    const double outer = 4 * f.a / f.s, inner = f.lambda / f.s;
-    double mean = 0;
-    for (int64_t i = 0; i < N; ++i) mean += f.delta * (d[i] - f.t) / N;
-    row_weight.assign(N, 1.0);
-    alpha_outer = outer * mean;
-    parallel(N, 16, [&](int64_t i) {
-      T* row = g.get() + i * N;
-      scale_row(row, row_weight.data(), outer * inner, N);
-      row[i] = static_cast<T>(is_projected_by_column() ? 0 : outer * (f.delta * (d[i] - f.t) - mean));
-      left_out[i] = static_cast<T>(is_projected_by_column() ? outer * f.delta * (d[i] - f.t) : alpha_outer);
-    });
-  }
-
   // The backward of the norm, and what the product left out, for n columns of all rows.
   void finish_tile(T* out, int64_t begin, int64_t n) {
-    T* left = left_out.data() + begin;
     if (f.norm == Norm::sample) {
-      if (!is_dual || !needs_d()) return;
-      for (int64_t b = 0; b < B; ++b)
-        add_multiples(out + b * N + begin, x + b * N + begin, left, static_cast<T>(row_weight[b] * out_weight[b]), n);
+      if (dual) dual->finish_product(out, begin, n);
       return;
     }
+    const T *left = (dual ? dual->left_out : primal->left_out).data() + begin, *x = in.x;
     if (f.norm == Norm::none) {
-      if (!needs_d()) return;
+      if (!in.needs_d()) return;
       for (int64_t b = 0; b < B; ++b) add_multiples(out + b * N + begin, x + b * N + begin, left, T(1), n);
       return;
     }
@@ -295,7 +63,7 @@ class Orthogonality {
       if (f.norm != Norm::center) add_products(radial.data(), x + b * N + begin, out + b * N + begin, n);
     }
     for (int64_t i = 0; i < n; ++i) {
-      const Radius& own = r[begin + i];
+      const Radius& own = in.r[begin + i];
       double kept = own.is_projected ? -radial[i] : left[i];
       if (f.norm == Norm::standardize) kept = -radial[i] / B + left[i] * (variance_eps / (own.r * own.r));
       shift[i] = static_cast<T>(sum[i] / B);
@@ -308,26 +76,17 @@ class Orthogonality {
 
   void finish_rows(T* out) {
     parallel(B, 8, [&](int64_t b) {
-      T *h = out + b * N, *row = x + b * N;
-      const double multiple = r[b].is_projected ? -dot<T>(row, h, nullptr, N) : alpha_outer;
-      combine_row(h, row, static_cast<T>(multiple), static_cast<T>(1 / r[b].r), N);
+      T *h = out + b * N, *row = in.x + b * N;
+      const double multiple = in.r[b].is_projected ? -dot<T>(row, h, nullptr, N) : primal->alpha;
+      combine_row(h, row, static_cast<T>(multiple), static_cast<T>(1 / in.r[b].r), N);
     });
   }
 
-  const Formula f;
-  T* const z;
-  T* x;
+  Latents<T> in;
+  const Formula& f;
   const int64_t B, N;
-  const bool is_dual;
-  int64_t m = 0, wide = 0, narrow = 0;
-  bool is_copied = false, is_difference = false;
-  double alpha = 0, alpha_outer = 0;
-  Buffer<T> buffer, g;
-  // row_weight: x_b is this times what stands in x; out_weight: 1/r_b, for sample.
-  // pieces: Σ x² of a row in a tile of columns, (tiles, B).
-  std::vector<double> d, row_weight, out_weight, squared, pieces, diagonal, off_diagonal;
-  std::vector<Radius> r;
-  std::vector<T> left_out;
+  std::optional<Dual<T>> dual;
+  std::optional<Primal<T>> primal;
 };
 
 template <typename T>
