@@ -14,9 +14,12 @@ from mflag.ops.backend import choose_backend
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import (
     Formula,
+    Normalised,
     OwnRows,
+    needs_float64,
     orthogonality_formula,
     orthogonality_reference,
+    through_norm,
     widen,
 )
 from mflag.ops.saved_gradient import register_saved_gradient
@@ -124,6 +127,24 @@ def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tup
     return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:], need_grad)
 
 
+def _native_own_rows(
+    z: Tensor, formula: Formula, need_grad: bool, own: OwnRows
+) -> tuple[Tensor, Tensor]:
+    dtype, rows = widen(z).dtype, z.shape[0]
+    wide = z.detach().to(torch.float64 if needs_float64(formula) else dtype).contiguous()
+    scale = formula.scale or rows
+    (squares, rest), product, x, columns = torch.ops.mflag_native.orthogonality_own_rows(
+        wide, formula.norm, scale, *formula[2:], own.first, own.length, need_grad
+    )
+    weight = formula.factor * formula.offdiag_weight / scale**2
+    loss = (rest + weight * own.total(squares)).to(dtype)
+    if x.numel():
+        r, left_out, is_projected = columns.unbind()
+        normalised = Normalised(x, r, is_projected.bool())
+        product = through_norm(product, left_out, normalised, formula.norm, rows, own.total)
+    return loss, product.to(dtype) if need_grad else product.new_empty(0, dtype=dtype)
+
+
 def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
     from mflag.kernels.orthogonality_dual import CODES, Parameters, orthogonality_dual
 
@@ -200,7 +221,7 @@ def orthogonality_of_rows(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of the whole batch and ∂L/∂z of ``own`` rows (empty unless ``need_grad``).
 
-    The ``reference`` works out these rows alone; a kernel does them all.
+    The ``reference`` works out these rows alone, and ``cpu`` with B < N; a kernel does them all.
 
     Args:
         z: (B, N) the whole batch, as in ``orthogonality_loss``.
@@ -217,9 +238,11 @@ def orthogonality_of_rows(
     check_latents(z)
     name = _backend_of(z, formula, backend)
     device = z.device.type
-    if name == "reference":
-        with torch.autocast(device, enabled=False), float32_products(device, precision):
+    with torch.autocast(device, enabled=False), float32_products(device, precision):
+        if name == "reference":
             return orthogonality_reference(z, formula, need_grad, own)
+        if name == "cpu" and z.shape[0] < z.shape[1]:
+            return _native_own_rows(z, formula, need_grad, own)
     arguments = (z, *formula, need_grad, precision, name)
     loss, gradient = torch.ops.mflag.orthogonality(*arguments)
     return loss, gradient[own.first : own.first + own.length]

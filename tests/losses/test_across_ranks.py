@@ -12,6 +12,7 @@ from tests.oracles.orthogonality import orthogonality
 
 NORMS = ("none", "center", "sample", "feature", "standardize")
 SHAPES = ((3, 17), (10, 5))  # rows of one rank, columns: dual and primal
+WEIGHTS = ((0.3, 1.0), (1.0, 1.0), (1.0, 0.0))  # λ, δ
 VIEWS = (*SHAPES, (3, 2, 7))
 
 
@@ -55,13 +56,15 @@ def ddp_steps(rank):
     for shape in SHAPES:
         model = DistributedDataParallel(encoder(shape[1]))
         for norm in NORMS:
-            for λ in (0.3, 1.0):
+            for λ, δ in WEIGHTS:
                 for backend in ("reference", None):
-                    loss = OrthogonalityLoss(norm, offdiag_weight=λ, gather=True, backend=backend)
+                    loss = OrthogonalityLoss(
+                        norm, offdiag_weight=λ, diagonal_weight=δ, gather=True, backend=backend
+                    )
                     model.zero_grad()
                     value = loss(model(rows_of(rank, (shape[0], 7))))
                     value.backward()
-                    case = norm, λ, shape, backend
+                    case = norm, λ, δ, shape, backend
                     results[case] = value.item(), model.module.weight.grad.tolist()
     return results
 
@@ -146,15 +149,15 @@ def more_ranks(request, tmp_path_factory):
 
 @pytest.mark.parametrize("backend", ["reference", None])
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("λ", [0.3, 1.0])
+@pytest.mark.parametrize("λ, δ", WEIGHTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_ddp_step_equals_the_oracle_of_the_whole_batch(more_ranks, backend, norm, λ, shape):
+def test_a_ddp_step_equals_the_oracle_of_the_whole_batch(more_ranks, backend, norm, λ, δ, shape):
     model = encoder(shape[1])
     batch = torch.cat([rows_of(rank, (shape[0], 7)) for rank in range(len(more_ranks))])
-    value = orthogonality(model(batch), norm=norm, offdiag_weight=λ)
+    value = orthogonality(model(batch), norm=norm, offdiag_weight=λ, diagonal_weight=δ)
     (expected,) = torch.autograd.grad(value, model.weight)
     for steps, *_ in more_ranks:
-        loss, ours = steps[norm, λ, shape, backend]
+        loss, ours = steps[norm, λ, δ, shape, backend]
         assert loss == pytest.approx(value.item(), rel=1e-12)
         gradient = torch.tensor(ours, dtype=torch.float64)
         assert (gradient - expected).norm() <= 1e-11 * expected.norm() + 1e-13
