@@ -6,6 +6,7 @@ from lightly.loss import VICRegLoss as LightlyVICRegLoss
 
 from mflag.errors import InputError
 from mflag.losses import VICRegLoss
+from tests.ops.test_orthogonality import FAMILIES, inputs_of
 
 SHAPES = [(8, 20), (20, 8), (6, 6), (2, 5), (5, 1), (4, 3, 7), (9, 2, 2, 5)]
 
@@ -43,9 +44,11 @@ def test_arguments_are_those_of_lightly():
     )
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("shape", [(128, 512), (40, 40)], ids=str)
-def test_error_in_float32_is_at_most_twice_that_of_lightly(shape):
-    z = views(shape, torch.float32)
+def test_error_in_float32_is_at_most_twice_that_of_lightly(family, shape):
+    z_a, noise = inputs_of(family, *shape), views(shape, torch.float32)[0].detach()
+    z = z_a.requires_grad_(), (z_a * (1 + 0.3 * noise)).detach().requires_grad_()
     exact = loss_and_gradients(
         LightlyVICRegLoss(), [v.detach().double().requires_grad_() for v in z]
     )
