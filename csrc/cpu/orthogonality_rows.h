@@ -52,6 +52,17 @@ MFLAG_VECTORISED void add_products(double* sum, const T* x, const T* y, int64_t 
   for (int64_t i = 0; i < n; ++i) sum[i] += static_cast<double>(x[i]) * static_cast<double>(y[i]);
 }
 
+// h += weight·(y − cosine·x) per column, and the sums of h and of x·h.
+template <typename T>
+MFLAG_VECTORISED void add_residuals(T* h, const T* x, const T* y, const T* weight, const T* cosine, double* sum, double* radial,
+                                    int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    h[i] += weight[i] * (y[i] - cosine[i] * x[i]);
+    sum[i] += static_cast<double>(h[i]);
+    radial[i] += static_cast<double>(x[i]) * static_cast<double>(h[i]);
+  }
+}
+
 // out = (x − shift)·scale per column, rounded once.
 template <typename T>
 MFLAG_VECTORISED void shift_and_scale(T* out, const T* x, const double* shift, const double* scale, int64_t n) {

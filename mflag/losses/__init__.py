@@ -5,5 +5,13 @@ from mflag.losses.barlow_twins import BarlowTwinsLoss
 from mflag.losses.gradient_share import GradientShare
 from mflag.losses.mflag import MFLAGLoss
 from mflag.losses.orthogonality import OrthogonalityLoss
+from mflag.losses.vicreg import VICRegLoss
 
-__all__ = ["AlignmentLoss", "BarlowTwinsLoss", "GradientShare", "MFLAGLoss", "OrthogonalityLoss"]
+__all__ = [
+    "AlignmentLoss",
+    "BarlowTwinsLoss",
+    "GradientShare",
+    "MFLAGLoss",
+    "OrthogonalityLoss",
+    "VICRegLoss",
+]

@@ -16,7 +16,8 @@ from mflag.ops.orthogonality_reference import standardize, widen
 class BarlowTwinsLoss(nn.Module):
     """Σ_i (C_ii − 1)² + λ Σ_{i≠j} C_ij², C the cross-correlation of two views (Zbontar, 2021).
 
-    Without ``gather_distributed`` no N × N matrix is formed when B < N.
+    Value and gradients are those of lightly; it refuses a single row, which here standardises to
+    zero. Without ``gather_distributed`` no N × N matrix is formed when B < N.
 
     Args:
         lambda_param: λ.

@@ -46,18 +46,42 @@ def gathered_orthogonality_loss(
     Raises:
         InputError: the ranks have different numbers of rows, or as ``orthogonality_loss``.
     """
-    rank, world_size = dist.get_rank(), dist.get_world_size()
     check_tensor("z", z)
+    factor = dist.get_world_size() if reduction == "mean" else 1
+    return loss_of_gathered(z, *gather_rows(z), factor, formula, precision, backend)
+
+
+def gather_rows(z: Tensor) -> tuple[Tensor, OwnRows]:
+    """Return the rows of all ranks, without a graph, and which of them are this rank's.
+
+    Args:
+        z: (B, ...) this rank's rows; every rank has as many.
+
+    Raises:
+        InputError: the ranks have different numbers of rows.
+    """
     rows = z.shape[0]
     _check_rows(rows, z.device)
-    everything = z.new_empty(world_size * rows, *z.shape[1:])
+    everything = z.new_empty(dist.get_world_size() * rows, *z.shape[1:])
     dist.all_gather_into_tensor(everything, z.detach().contiguous())
-    own = OwnRows(rank * rows, rows, _sum_over_ranks)
+    return everything, OwnRows(dist.get_rank() * rows, rows, _sum_over_ranks)
+
+
+def loss_of_gathered(
+    z: Tensor,
+    everything: Tensor,
+    own: OwnRows,
+    factor: int,
+    formula: Formula,
+    precision: str = "highest",
+    backend: str | None = None,
+) -> Tensor:
+    """Return the loss of ``everything``; the backward gives z, its own rows, factor · ∂L/∂z."""
     need_grad = z.requires_grad and torch.is_grad_enabled()
     value, gradient = orthogonality_of_rows(everything, own, need_grad, backend, precision, formula)
     if not need_grad:
         return value
-    return _WithGradient.apply(z, value, gradient * world_size if reduction == "mean" else gradient)
+    return _WithGradient.apply(z, value, gradient * factor if factor != 1 else gradient)
 
 
 def _check_rows(rows: int, device: torch.device) -> None:

@@ -13,7 +13,7 @@ from mflag.ops.arguments import check_backend, check_not_negative, check_tensor
 from mflag.ops.backend import choose_backend
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality import check_latents
-from mflag.ops.orthogonality_reference import standardize, widen
+from mflag.ops.orthogonality_reference import VARIANCE_EPS, standardize, widen
 from mflag.ops.saved_gradient import register_saved_gradient
 
 _LIBRARY = torch.library.Library("mflag", "FRAGMENT")
@@ -66,32 +66,52 @@ def _check(z_a: Tensor, z_b: Tensor, offdiag_weight: float) -> None:
 def _reference(
     z_a: Tensor, z_b: Tensor, λ: float, need_grad: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Multiples of x_i, which vanish in the backward of the norm, are left out of the products.
+
+    K_y x = (K_y − αI) x + α x,  y_i = (y_i − d_i x_i) + d_i x_i;  B ≥ N: without the diagonal of C.
+    """
     x, r_x = standardize(widen(z_a))
     y, r_y = standardize(widen(z_b))
     rows, columns = x.shape
-    d = (x * y).sum(0, dtype=torch.float64) / rows
-    c = ((d - 1) - λ * d).to(x.dtype)
+    d = (x.double() * y).sum(0) / rows
+    c = d - 1
+    α_x = α_y = d.new_zeros(())
     if rows < columns:
         K_x, K_y = x @ x.T, y @ y.T
-        squares = (K_x.double() * K_y.double()).sum() / rows**2
+        squares_x, squares_y = (v.double().square().sum(1) for v in (x, y))
+        squares = (K_x.double() * K_y).fill_diagonal_(0).sum() + (squares_x * squares_y).sum()
+        loss = c.square().sum() + λ * (squares / rows**2 - d.square().sum())
+        c = c - λ * d
+        α_x, α_y = squares_x.mean(), squares_y.mean()
+        K_x.diagonal().copy_(squares_x - α_x)
+        K_y.diagonal().copy_(squares_y - α_y)
         products = (K_y @ x, K_x @ y) if need_grad else None
     else:
-        C = x.T @ y
-        squares = C.double().square().sum() / rows**2
+        C = (x.T @ y).fill_diagonal_(0)
+        loss = c.square().sum() + λ * C.double().square().sum() / rows**2
         products = (y @ C.T, x @ C) if need_grad else None
-    loss = (d - 1).square().sum() + λ * (squares - d.square().sum())
     if products is None:
         return loss.to(x.dtype), x.new_empty(0), x.new_empty(0)
-    gradient_x = _centred(products[0] * (λ / rows) + y * c, x) * (2 / rows / r_x)
-    gradient_y = _centred(products[1] * (λ / rows) + x * c, y) * (2 / rows / r_y)
-    return loss.to(x.dtype), gradient_x, gradient_y
+
+    def through_norm(product: Tensor, x: Tensor, y: Tensor, r: Tensor, α: Tensor) -> Tensor:
+        product = product * (λ / rows) + (y - x * d.to(x.dtype)) * c.to(x.dtype)
+        radial = (x.double() * product).mean(0)
+        kept = (λ / rows * α + c * d) * (VARIANCE_EPS / r.double().square()) - radial
+        return (product - product.mean(0) + x * kept.to(x.dtype)) * (2 / rows / r)
+
+    return (
+        loss.to(x.dtype),
+        through_norm(products[0], x, y, r_x, α_y),
+        through_norm(products[1], y, x, r_y, α_x),
+    )
 
 
-def _centred(product: Tensor, x: Tensor) -> Tensor:
-    return product - product.mean(0) - x * (x * product).mean(0)
+def _native(z_a: Tensor, z_b: Tensor, λ: float, need_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
+    wide = (widen(z.detach()).contiguous() for z in (z_a, z_b))
+    return torch.ops.mflag_native.barlow_twins(*wide, λ, need_grad)
 
 
-_BACKENDS = {"reference": _reference}
+_BACKENDS = {"cpu": _native, "reference": _reference}
 
 
 @torch.library.impl(_LIBRARY, "barlow_twins", "CompositeExplicitAutograd")
@@ -99,8 +119,9 @@ def _barlow_twins(
     z_a: Tensor, z_b: Tensor, offdiag_weight: float, need_grad: bool, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     _check(z_a, z_b, offdiag_weight)
-    run = _BACKENDS[choose_backend(backend, z_a.device.type, _BACKENDS)]
     device = z_a.device.type
+    able = {name: run for name, run in _BACKENDS.items() if name != "cpu" or device == "cpu"}
+    run = able[choose_backend(backend, device, able)]
     with torch.autocast(device, enabled=False), float32_products(device):
         return run(z_a, z_b, offdiag_weight, need_grad)
 

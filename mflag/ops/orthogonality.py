@@ -19,9 +19,12 @@ from mflag.ops.backend import choose_by_name
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import (
     Formula,
+    Normalised,
     OwnRows,
+    needs_float64,
     orthogonality_formula,
     orthogonality_reference,
+    through_norm,
     widen,
 )
 from mflag.ops.saved_gradient import register_saved_gradient
@@ -125,7 +128,25 @@ def _reference(
 def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
     wide = widen(z.detach()).contiguous()
     scale = formula.scale or z.shape[0]
-    return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:6], need_grad)
+    return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:], need_grad)
+
+
+def _native_own_rows(
+    z: Tensor, formula: Formula, need_grad: bool, own: OwnRows
+) -> tuple[Tensor, Tensor]:
+    dtype, rows = widen(z).dtype, z.shape[0]
+    wide = z.detach().to(torch.float64 if needs_float64(formula) else dtype).contiguous()
+    scale = formula.scale or rows
+    (squares, rest), product, x, columns = torch.ops.mflag_native.orthogonality_own_rows(
+        wide, formula.norm, scale, *formula[2:], own.first, own.length, need_grad
+    )
+    weight = formula.factor * formula.offdiag_weight / scale**2
+    loss = (rest + weight * own.total(squares)).to(dtype)
+    if x.numel():
+        r, left_out, is_projected = columns.unbind()
+        normalised = Normalised(x, r, is_projected.bool())
+        product = through_norm(product, left_out, normalised, formula.norm, rows, own.total)
+    return loss, product.to(dtype) if need_grad else product.new_empty(0, dtype=dtype)
 
 
 def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
@@ -145,8 +166,7 @@ _BACKENDS: dict[str, Implementation] = {
 def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
     """The backends that take this case, if they run here at all."""
     is_cpu = z.device.type == "cpu"
-    is_plain = formula.norm != "center" and formula.diagonal_weight == 1
-    refused = set() if is_cpu and is_plain else {"cpu"}
+    refused = set() if is_cpu else {"cpu"}
     is_interpreted = not is_cpu or os.environ.get("TRITON_INTERPRET") == "1"
     if not (is_interpreted and _triton_takes(z, formula)):
         refused.add("triton")
@@ -198,7 +218,7 @@ def orthogonality_of_rows(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of the whole batch and ∂L/∂z of ``own`` rows (empty unless ``need_grad``).
 
-    The ``reference`` works out these rows alone; a kernel does them all.
+    The ``reference`` works out these rows alone, and ``cpu`` with B < N; a kernel does them all.
 
     Args:
         z: (B, N) the whole batch, as in ``orthogonality_loss``.
@@ -215,9 +235,11 @@ def orthogonality_of_rows(
     check_latents(z)
     name = _backend_of(z, formula, backend)
     device = z.device.type
-    if name == "reference":
-        with torch.autocast(device, enabled=False), float32_products(device, precision):
+    with torch.autocast(device, enabled=False), float32_products(device, precision):
+        if name == "reference":
             return orthogonality_reference(z, formula, need_grad, own)
+        if name == "cpu" and z.shape[0] < z.shape[1]:
+            return _native_own_rows(z, formula, need_grad, own)
     arguments = (z, *formula, need_grad, precision, name)
     loss, gradient = torch.ops.mflag.orthogonality(*arguments)
     return loss, gradient[own.first : own.first + own.length]

@@ -85,6 +85,14 @@ def normalise(z: Tensor, norm: str, eps: float) -> Normalised:
     return Normalised((z / r).to(z.dtype), r.to(z.dtype), is_projected)
 
 
+def needs_float64(formula: Formula) -> bool:
+    """Whether the dual's value and gradient may be small differences of large products.
+
+    A small δ, and a few columns that carry nearly everything.
+    """
+    return formula.diagonal_weight < formula.offdiag_weight / 4
+
+
 def orthogonality_formula(z: Tensor, formula: Formula) -> Tensor:
     """Return the loss as a differentiable expression."""
     x = normalise(widen(z), formula.norm, formula.eps).x
@@ -104,16 +112,19 @@ def orthogonality_reference(
     With ``own``, z is the whole batch and the gradient that of these rows alone; B < N: only their
     rows of K are formed.
     """
-    normalised = normalise(widen(z), formula.norm, formula.eps)
     rows, columns = z.shape
+    dtype, is_dual = widen(z).dtype, rows < columns
+    wide = z.double() if is_dual and needs_float64(formula) else widen(z)
+    normalised = normalise(wide, formula.norm, formula.eps)
     own = own or OwnRows(0, rows, lambda part: part)
-    value_and_product = _dual if rows < columns else _primal
+    value_and_product = _dual if is_dual else _primal
     loss, product, left_out = value_and_product(normalised, formula, need_grad, own)
     if product is None:
-        return loss.to(normalised.x.dtype), normalised.x.new_empty(0)
-    gradient = _through_norm(product, left_out, normalised, formula.norm, own)
+        return loss.to(dtype), normalised.x.new_empty(0, dtype=dtype)
+    own_normalised = Normalised(*map(own.of, normalised))
+    gradient = through_norm(product, left_out, own_normalised, formula.norm, rows, own.total)
     gradient *= 4 * formula.factor / (formula.scale or rows)
-    return loss.to(normalised.x.dtype), gradient
+    return loss.to(dtype), gradient.to(dtype)
 
 
 def _dual(
@@ -187,21 +198,34 @@ def _sum_of_squares(x: Tensor, dim: int) -> Tensor:
     return torch.linalg.vector_norm(x, dim=dim, dtype=torch.float64).square()
 
 
-def _through_norm(
-    product: Tensor, left_out: Tensor, normalised: Normalised, norm: str, own: OwnRows
+def through_norm(
+    product: Tensor,
+    left_out: Tensor,
+    normalised: Normalised,
+    norm: str,
+    rows: int,
+    total: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Return own rows of ∂L/∂z for ∂L/∂x = product + left_out·x, without the factor 4a/s."""
-    rows = normalised.x.shape[0]
-    x, r, is_projected = map(own.of, normalised)
+    """Return ∂L/∂z for ∂L/∂x = product + left_out·x, both of them linear in what comes in.
+
+    Args:
+        product: (own rows, N).
+        left_out: what multiplies x, of a row, a column or all.
+        normalised: of the own rows.
+        norm: as in ``normalise``.
+        rows: of the whole batch.
+        total: adds a tensor up over all who have rows.
+    """
+    x, r, is_projected = normalised
     if norm == "none":
         return product + left_out * x
     if norm == "center":
-        return product - own.total(product.sum(0)) / rows + left_out * x
+        return product - total(product.sum(0)) / rows + left_out * x
     if norm == "sample":
         radial = (x * product).sum(1, keepdim=True)
     elif norm == "feature":
-        radial = own.total((x * product).sum(0, keepdim=True))
+        radial = total((x * product).sum(0, keepdim=True))
     else:
-        mean, radial = own.total(torch.stack([product.sum(0), (x * product).sum(0)])) / rows
+        mean, radial = total(torch.stack([product.sum(0), (x * product).sum(0)])) / rows
         return (product - mean - x * radial + x * left_out * (VARIANCE_EPS / r.square())) / r
     return (product + torch.where(is_projected, -radial, left_out) * x) / r

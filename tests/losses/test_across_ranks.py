@@ -2,15 +2,18 @@ import pytest
 import torch
 import torch.distributed as dist
 from lightly.loss import BarlowTwinsLoss as LightlyBarlowTwinsLoss
+from lightly.loss import VICRegLoss as LightlyVICRegLoss
 from torch.nn.parallel import DistributedDataParallel
 
 from mflag.errors import InputError
-from mflag.losses import BarlowTwinsLoss, GradientShare, OrthogonalityLoss
+from mflag.losses import BarlowTwinsLoss, GradientShare, OrthogonalityLoss, VICRegLoss
 from tests.losses.ranks import run_on_ranks
 from tests.oracles.orthogonality import orthogonality
 
-NORMS = ("none", "sample", "feature", "standardize")
+NORMS = ("none", "center", "sample", "feature", "standardize")
 SHAPES = ((3, 17), (10, 5))  # rows of one rank, columns: dual and primal
+WEIGHTS = ((0.3, 1.0), (1.0, 1.0), (1.0, 0.0))  # λ, δ
+VIEWS = (*SHAPES, (3, 2, 7))
 
 
 def rows_of(rank, shape, dtype=torch.float64):
@@ -53,13 +56,15 @@ def ddp_steps(rank):
     for shape in SHAPES:
         model = DistributedDataParallel(encoder(shape[1]))
         for norm in NORMS:
-            for λ in (0.3, 1.0):
+            for λ, δ in WEIGHTS:
                 for backend in ("reference", None):
-                    loss = OrthogonalityLoss(norm, offdiag_weight=λ, gather=True, backend=backend)
+                    loss = OrthogonalityLoss(
+                        norm, offdiag_weight=λ, diagonal_weight=δ, gather=True, backend=backend
+                    )
                     model.zero_grad()
                     value = loss(model(rows_of(rank, (shape[0], 7))))
                     value.backward()
-                    case = norm, λ, shape, backend
+                    case = norm, λ, δ, shape, backend
                     results[case] = value.item(), model.module.weight.grad.tolist()
     return results
 
@@ -97,6 +102,21 @@ def barlow_twins(rank, ours):
     return value.item(), torch.autograd.grad(value, z)[0].tolist()
 
 
+def vicreg(rank, shape, ours):
+    z = rows_of(rank, shape).requires_grad_(), rows_of(rank + 10, shape).requires_grad_()
+    value = (VICRegLoss if ours else LightlyVICRegLoss)(gather_distributed=True)(*z)
+    return value.detach(), *torch.autograd.grad(value, z)
+
+
+def vicreg_errors(rank):
+    """The largest relative error of value and gradients against lightly's class, by shape."""
+    errors = {}
+    for shape in VIEWS:
+        pairs = zip(vicreg(rank, shape, True), vicreg(rank, shape, False), strict=True)
+        errors[shape] = max(((a - b).norm() / b.norm()).item() for a, b in pairs)
+    return errors
+
+
 def share(rank):
     balance = GradientShare(0.5)
     balance.update(rows_of(rank, (4,)), rows_of(rank + 10, (4,)))
@@ -113,7 +133,13 @@ def everything(rank):
 
 
 def more(rank):
-    return ddp_steps(rank), float16_gradient(rank), unequal_rows(rank), lower_precision(rank)
+    return (
+        ddp_steps(rank),
+        float16_gradient(rank),
+        unequal_rows(rank),
+        lower_precision(rank),
+        vicreg_errors(rank),
+    )
 
 
 @pytest.fixture(scope="module", params=[2, 4])
@@ -123,15 +149,15 @@ def more_ranks(request, tmp_path_factory):
 
 @pytest.mark.parametrize("backend", ["reference", None])
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("λ", [0.3, 1.0])
+@pytest.mark.parametrize("λ, δ", WEIGHTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_a_ddp_step_equals_the_oracle_of_the_whole_batch(more_ranks, backend, norm, λ, shape):
+def test_a_ddp_step_equals_the_oracle_of_the_whole_batch(more_ranks, backend, norm, λ, δ, shape):
     model = encoder(shape[1])
     batch = torch.cat([rows_of(rank, (shape[0], 7)) for rank in range(len(more_ranks))])
-    value = orthogonality(model(batch), norm=norm, offdiag_weight=λ)
+    value = orthogonality(model(batch), norm=norm, offdiag_weight=λ, diagonal_weight=δ)
     (expected,) = torch.autograd.grad(value, model.weight)
     for steps, *_ in more_ranks:
-        loss, ours = steps[norm, λ, shape, backend]
+        loss, ours = steps[norm, λ, δ, shape, backend]
         assert loss == pytest.approx(value.item(), rel=1e-12)
         gradient = torch.tensor(ours, dtype=torch.float64)
         assert (gradient - expected).norm() <= 1e-11 * expected.norm() + 1e-13
@@ -148,12 +174,17 @@ def test_a_gathered_float16_gradient_is_rounded_after_its_scale(more_ranks):
 
 def test_unequal_rows_are_refused_on_every_rank(more_ranks):
     counts = list(range(3, 3 + len(more_ranks)))
-    for _, _, message, _ in more_ranks:
+    for _, _, message, *_ in more_ranks:
         assert message.startswith(f"the ranks have {counts} rows; give every rank as many")
 
 
 def test_a_global_lower_precision_changes_nothing_over_ranks(more_ranks):
-    assert not any(changed for *_, changed in more_ranks)
+    assert not any(changed for _, _, _, changed, _ in more_ranks)
+
+
+@pytest.mark.parametrize("shape", VIEWS, ids=str)
+def test_vicreg_over_ranks_equals_lightly(more_ranks, shape):
+    assert all(errors[shape] <= 1e-12 for *_, errors in more_ranks)
 
 
 @pytest.fixture(scope="module", params=[2])

@@ -9,7 +9,7 @@ from mflag.errors import InputError
 from mflag.ops import orthogonality_loss
 from tests.oracles.orthogonality import unprojected_gradient, value_and_gradient
 
-NORMS = ("none", "sample", "feature", "standardize")
+NORMS = ("none", "center", "sample", "feature", "standardize")
 NATIVE = [name for name in ("reference", "cpu") if backends()[name] is True]
 PAPER: dict[str, Any] = {"norm": "sample", "scale": 1.0, "offdiag_weight": 1.0, "factor": 1.0}
 AUTHORS: dict[str, Any] = {"norm": "none", "scale": None, "offdiag_weight": 0.0051, "factor": 0.5}
@@ -21,6 +21,7 @@ FORMULAS = {
     "feature": {"norm": "feature", "scale": 1.0, "offdiag_weight": 0.3, "factor": 1.0},
     "none-lambda1": {"norm": "none", "scale": 1.0, "offdiag_weight": 1.0, "factor": 1.0},
     "sample-lambda0.3": {"norm": "sample", "scale": 0.1, "offdiag_weight": 0.3, "factor": 1.0},
+    "vicreg": {"norm": "center", "offdiag_weight": 1.0, "factor": 0.1, "diagonal_weight": 0.0},
 }
 FAMILIES = ["gaussian", "relu-pooled", "near-one-hot", "orthonormal-rows"]
 FAMILIES += ["collapsed", "huge-column", "denormal", "mixed-row-scales"]
@@ -86,16 +87,17 @@ def test_float64_equals_autograd_of_the_full_matrix(backend, norm, shape, s, t, 
     assert (ours - gradient).norm() <= 1e-10 * size + 1e-14
 
 
-@pytest.mark.parametrize("norm", ("center", *NORMS))
+@pytest.mark.parametrize("backend", NATIVE)
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("shape", [(7, 19), (19, 7), (16, 16), (5, 1)], ids=str)
 @pytest.mark.parametrize("δ, λ", [(0.0, 1.0), (0.3, 1.0), (1.0, 1.0), (1.7, 0.2)])
-def test_a_weight_of_the_diagonal_equals_autograd_of_the_full_matrix(norm, shape, δ, λ):
+def test_a_weight_of_the_diagonal_equals_autograd_of_the_full_matrix(backend, norm, shape, δ, λ):
     torch.manual_seed(0)
     z = torch.randn(shape, dtype=torch.float64)
     formula = {"norm": norm, "scale": 2.3, "target": 0.4, "offdiag_weight": λ, "diagonal_weight": δ}
     value, gradient = value_and_gradient(z, **formula)
     size = max(gradient.norm(), 1e-5 * unprojected_gradient(z, **formula).norm())
-    loss, ours = loss_and_gradient(z, "reference", **formula)
+    loss, ours = loss_and_gradient(z, backend, **formula)
     torch.testing.assert_close(loss, value, rtol=1e-12, atol=1e-14)
     assert (ours - gradient).norm() <= 1e-10 * size + 1e-14
 
@@ -169,13 +171,14 @@ def test_zeros_give_half_the_columns_in_the_authors_form(backend):
 
 
 @pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("δ", [0.0, 1.0])
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3), (1, 4)], ids=str)
-def test_first_and_second_derivatives(norm, shape):
+def test_first_and_second_derivatives(norm, shape, δ):
     torch.manual_seed(0)
     z = torch.randn(shape, dtype=torch.float64, requires_grad=True)
 
     def loss(z):
-        return orthogonality_loss(z, norm=norm, offdiag_weight=0.5, factor=1.0)
+        return orthogonality_loss(z, norm=norm, offdiag_weight=0.5, factor=1.0, diagonal_weight=δ)
 
     assert torch.autograd.gradcheck(loss, z)
     assert torch.autograd.gradgradcheck(loss, z)
@@ -189,8 +192,9 @@ def test_first_and_second_derivatives(norm, shape):
         ("feature", torch.ones(5, 3)),
         ("standardize", torch.ones(3, 5, dtype=torch.bfloat16)),
         ("standardize", torch.ones(1, 4)),
+        ("center", torch.ones(3, 5)),
     ],
-    ids=["transposed", "sample", "primal", "bf16", "B1"],
+    ids=["transposed", "sample", "primal", "bf16", "B1", "center"],
 )
 def test_opcheck(norm, z):
     z = (z * torch.arange(z.shape[1], dtype=z.dtype)).requires_grad_()

@@ -6,7 +6,7 @@ from mflag.errors import InputError
 from mflag.ops import orthogonality_loss
 from tests.oracles.orthogonality import value_and_gradient
 
-NORMS = ("none", "sample", "feature", "standardize")
+NORMS = ("none", "center", "sample", "feature", "standardize")
 NATIVE = [name for name in ("reference", "cpu") if backends()[name] is True]
 SHAPES = [(4, 11), (11, 4)]
 
