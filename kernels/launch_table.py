@@ -3,6 +3,7 @@
 The rows compile without spills (tests/kernels); none of them has been timed on a GPU yet.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 
@@ -21,6 +22,27 @@ class OrthogonalityDual(NamedTuple):
     gradient_warps: int
 
 
+class ColumnTiles(NamedTuple):
+    """A tile of ``columns`` that walks down the rows in steps of ``step``."""
+
+    columns: int
+    step: int
+    warps: int
+
+
+class GramTiles(NamedTuple):
+    """Square tiles of a Gram matrix, and from which side on only strips of its triangle are formed.
+
+    A strip of 1,024 rows fills a GPU once it is 2,048 long: 128 tiles of cuBLAS's 128 x 128.
+    Below that the strips of a triangle take as many rounds as the whole square.
+    """
+
+    side: int
+    warps: int
+    strip: int
+    strips_from: int
+
+
 # (compute capability, most rows of a batch): row
 ORTHOGONALITY_DUAL = {
     (80, 128): OrthogonalityDual(64, 16, 8, 32, 16, 8),
@@ -32,9 +54,25 @@ ORTHOGONALITY_DUAL = {
 
 def orthogonality_dual_row(capability: int, rows: int, scales_rows: bool) -> OrthogonalityDual:
     """Return the row of ``capability`` (major · 10 + minor), or of the nearest older one."""
-    known = {architecture for architecture, _ in ORTHOGONALITY_DUAL}
-    older = [architecture for architecture in known if architecture <= capability]
-    architecture = max(older, default=min(known))
+    architecture = _nearest(capability, {known for known, _ in ORTHOGONALITY_DUAL})
     row = ORTHOGONALITY_DUAL[architecture, 128 if rows <= 128 else 256]
     # With factors for the rows, the full depth spills 8 bytes.
     return row._replace(depth=row.depth // 2) if scales_rows else row
+
+
+COLUMN_TILES = {80: ColumnTiles(64, 16, 4), 90: ColumnTiles(64, 16, 4)}
+GRAM_TILES = {80: GramTiles(64, 8, 1024, 3072), 90: GramTiles(64, 8, 1024, 3072)}
+
+
+def column_tiles(capability: int) -> ColumnTiles:
+    """Return the row of ``capability``, or of the nearest older one."""
+    return COLUMN_TILES[_nearest(capability, COLUMN_TILES)]
+
+
+def gram_tiles(capability: int) -> GramTiles:
+    """Return the row of ``capability``, or of the nearest older one."""
+    return GRAM_TILES[_nearest(capability, GRAM_TILES)]
+
+
+def _nearest(capability: int, known: Collection[int]) -> int:
+    return max((older for older in known if older <= capability), default=min(known))

@@ -11,32 +11,25 @@ left out (mflag/ops/orthogonality_reference.py). For ``sample`` a launch before 
 row to a largest element in [1, 2) by a power of two: K of huge rows would overflow.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from mflag.kernels.launch_table import orthogonality_dual_row
+from mflag.kernels.orthogonality_formula import (
+    CENTER,
+    CODES,
+    FEATURE,
+    NONE,
+    SAMPLE,
+    STANDARDIZE,
+    VARIANCE_EPS,
+    Parameters,
+)
 from torch import Tensor
 
 MAX_SLOTS = 32
-VARIANCE_EPS = tl.constexpr(1e-5)
-NONE, SAMPLE, FEATURE, STANDARDIZE = (tl.constexpr(code) for code in range(4))
-CODES = {"none": 0, "sample": 1, "feature": 2, "standardize": 3}
-
-
-class Parameters(NamedTuple):
-    """The formula as the kernels take it: compiled in, so that λ and a are not rounded to float32.
-
-    ``scale`` is 0 for the number of rows.
-    """
-
-    norm: int
-    scale: float
-    target: float
-    offdiag_weight: float
-    factor: float
-    eps: float
 
 
 @triton.jit

@@ -124,11 +124,29 @@ def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tup
     return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:6], need_grad)
 
 
-def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
-    from mflag.kernels.orthogonality_dual import CODES, Parameters, orthogonality_dual
+def _triton(
+    z: Tensor,
+    formula: Formula,
+    need_grad: bool,
+    precision: str,
+    own: OwnRows | None = None,
+) -> tuple[Tensor, Tensor]:
+    from mflag.kernels.orthogonality_dual import orthogonality_dual
+    from mflag.kernels.orthogonality_formula import CODES, Parameters
+    from mflag.kernels.orthogonality_large import Rows, orthogonality_large
 
-    parameters = Parameters(CODES[formula.norm], formula.scale or 0.0, *formula[2:6])
-    return orthogonality_dual(z.detach().contiguous(), parameters, need_grad)
+    parameters = Parameters(CODES[formula.norm], formula.scale or 0.0, *formula[2:])
+    z = z.detach().contiguous()
+    if _is_small_dual(z):
+        loss, gradient = orthogonality_dual(z, parameters, need_grad)
+        return loss, own.of(gradient) if own and need_grad else gradient
+    return orthogonality_large(z, parameters, need_grad, Rows(*own) if own else None)
+
+
+def _is_small_dual(z: Tensor) -> bool:
+    """Whether two launches do it: a tile of columns holds all rows, and offsets have 32 bits."""
+    rows, columns = z.shape
+    return rows <= 256 and rows < columns and z.numel() < 2**31
 
 
 _BACKENDS: dict[str, Implementation] = {
@@ -144,7 +162,7 @@ def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
     is_plain = formula.norm != "center" and formula.diagonal_weight == 1
     refused = set() if is_cpu and is_plain else {"cpu"}
     is_interpreted = not is_cpu or os.environ.get("TRITON_INTERPRET") == "1"
-    if not (is_interpreted and _triton_takes(z, formula)):
+    if z.dtype == torch.float64 or not is_interpreted:
         refused.add("triton")
     return tuple(name for name in _BACKENDS if name not in refused)
 
@@ -158,20 +176,6 @@ def _chosen(forced: str | None, preferred: str | None, device: str, able: tuple[
 def _backend_of(z: Tensor, formula: Formula, backend: str | None) -> str:
     preferred = os.environ.get("MFLAG_BACKEND")
     return _chosen(backend or None, preferred, z.device.type, _able(z, formula))
-
-
-def _triton_takes(z: Tensor, formula: Formula) -> bool:
-    """Float32 or 16 bit, B <= 256 and B < N; ``sample`` with λ ≠ 1 needs sums over all columns.
-
-    Offsets into z are 32 bits wide.
-    """
-    rows, columns = z.shape
-    if rows * columns >= 2**31:
-        return False
-    has_row_sums = formula.norm == "sample" and formula.offdiag_weight != 1
-    if formula.norm == "center" or formula.diagonal_weight != 1:
-        return False
-    return rows <= 256 and rows < columns and z.dtype != torch.float64 and not has_row_sums
 
 
 @torch.library.impl(_LIBRARY, "orthogonality", "CompositeExplicitAutograd")
@@ -201,7 +205,7 @@ def orthogonality_of_rows(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of the whole batch and ∂L/∂z of ``own`` rows (empty unless ``need_grad``).
 
-    The ``reference`` works out these rows alone; a kernel does them all.
+    ``reference`` and ``triton`` work out these rows alone; the others do them all.
 
     Args:
         z: (B, N) the whole batch, as in ``orthogonality_loss``.
@@ -218,9 +222,11 @@ def orthogonality_of_rows(
     check_latents(z)
     name = _backend_of(z, formula, backend)
     device = z.device.type
-    if name == "reference":
+    if name in ("reference", "triton"):
         with torch.autocast(device, enabled=False), float32_products(device, precision):
-            return orthogonality_reference(z, formula, need_grad, own)
+            if name == "reference":
+                return orthogonality_reference(z, formula, need_grad, own)
+            return _triton(z, formula, need_grad, precision, own)
     arguments = (z, *formula, need_grad, precision, name)
     loss, gradient = torch.ops.mflag.orthogonality(*arguments)
     return loss, gradient[own.first : own.first + own.length]
