@@ -14,13 +14,13 @@ import triton
 import triton.language as tl
 from mflag.kernels.gram_weights import lower_products, scale_of, weights_kernel
 from mflag.kernels.launch_table import gram_tiles
+from mflag.kernels.norm_backward import through_columns, through_rows
 from mflag.kernels.normalise import (
     BLOCK,
     Normalised,
     capability_of,
     normalise,
 )
-from mflag.kernels.norm_backward import through_columns, through_rows
 from mflag.kernels.orthogonality_formula import CODES, Parameters
 from torch import Tensor
 
