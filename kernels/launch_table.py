@@ -61,7 +61,7 @@ def orthogonality_dual_row(capability: int, rows: int, scales_rows: bool) -> Ort
 
 
 COLUMN_TILES = {80: ColumnTiles(64, 16, 4), 90: ColumnTiles(64, 16, 4)}
-GRAM_TILES = {80: GramTiles(64, 8, 1024, 3072), 90: GramTiles(64, 8, 1024, 3072)}
+GRAM_TILES = {80: GramTiles(32, 4, 1024, 3072), 90: GramTiles(32, 4, 1024, 3072)}
 
 
 def column_tiles(capability: int) -> ColumnTiles:

@@ -13,7 +13,7 @@ from mflag.kernels.normalise import (
     BLOCK,
     Normalised,
     chunk_sums,
-    inverse_radius,
+    radius,
     store_chunk_sums,
     tiling_of,
 )
@@ -65,7 +65,7 @@ def row_backward_kernel(
     else:
         left_out = tl.load(alpha)
     multiple = tl.where(row_squared >= EPS * EPS, -tl.sum(radial, 0), left_out).to(tl.float32)
-    scale = inverse_radius(row_squared, B, NORM, EPS) * (4 * FACTOR / scale_of(B, SCALE))
+    scale = 4 * FACTOR / (scale_of(B, SCALE) * radius(row_squared, B, NORM, EPS))
     for start in range(0, N, BLOCK):
         column = start + tl.arange(0, BLOCK)
         place = row.to(tl.int64) * N + column
@@ -111,7 +111,7 @@ def column_backward_kernel(
         left_out += (own - TARGET) * DELTA - own * LAMBDA
     elif (NORM == FEATURE) or (NORM == STANDARDIZE):
         left_out = (tl.load(d + columns, columns < N, 0) - TARGET) * DELTA
-    scale = tl.zeros((COLUMNS,), tl.float64) + 4 * FACTOR / scale_of(B, SCALE)
+    divisor = tl.zeros((COLUMNS,), tl.float64) + scale_of(B, SCALE)
     mean = tl.zeros((COLUMNS,), tl.float64)
     multiple = left_out
     if NORM != NONE:
@@ -120,13 +120,14 @@ def column_backward_kernel(
             mean = total / B
     if (NORM == FEATURE) or (NORM == STANDARDIZE):
         column_squared = tl.load(squared + columns, columns < N, 1)
-        inverse = inverse_radius(column_squared, B, NORM, EPS)
-        scale = scale * inverse
+        r = radius(column_squared, B, NORM, EPS)
+        divisor = divisor * r
         if NORM == FEATURE:
             multiple = tl.where(column_squared >= EPS * EPS, -radial, left_out)
         else:
-            multiple = left_out * (inverse * inverse * VARIANCE_EPS) - radial / B
-    mean32, multiple32, scale32 = mean.to(tl.float32), multiple.to(tl.float32), scale.to(tl.float32)
+            multiple = left_out * (VARIANCE_EPS / (r * r)) - radial / B
+    mean32, multiple32 = mean.to(tl.float32), multiple.to(tl.float32)
+    scale32 = (4 * FACTOR / divisor).to(tl.float32)
     begin = chunk * rows_each
     for start in range(begin, min(begin + rows_each, rows_in_all), STEP):
         rows = start + tl.arange(0, STEP)

@@ -77,13 +77,13 @@ def capability_of(device: torch.device) -> int:
 
 
 @triton.jit
-def inverse_radius(squared, B, NORM: tl.constexpr, EPS: tl.constexpr):
-    """1/r in float64 of rows or columns with these sums of squares."""
+def radius(squared, B, NORM: tl.constexpr, EPS: tl.constexpr):
+    """R in float64 of rows or columns with these sums of squares."""
     if NORM == STANDARDIZE:
         r = tl.sqrt(squared / B + VARIANCE_EPS)
     else:
         r = tl.where(squared < EPS * EPS, EPS, tl.sqrt(squared))
-    return 1 / r
+    return r
 
 
 @triton.jit
@@ -167,7 +167,7 @@ def normalise_kernel(
             pivot = tl.load(z + columns, columns < N, 0).to(tl.float32).to(tl.float64)
             mean = pivot + mean / B
         if NORM != CENTER:
-            inverse = inverse_radius(column_squared, B, NORM, EPS)
+            inverse = 1 / radius(column_squared, B, NORM, EPS)
         if chunk == 0:
             tl.store(squared + columns, column_squared, columns < N)
     squares = tl.zeros((STEP, COLUMNS), tl.float64)
@@ -178,7 +178,7 @@ def normalise_kernel(
         place = rows[:, None].to(tl.int64) * N + columns[None, :]
         value = tl.load(z + place, mask, 0).to(tl.float32)
         if NORM == SAMPLE:
-            row_inverse = inverse_radius(tl.load(squared + rows, rows < B, 1), B, NORM, EPS)
+            row_inverse = 1 / radius(tl.load(squared + rows, rows < B, 1), B, NORM, EPS)
             value = (value.to(tl.float64) * row_inverse[:, None]).to(tl.float32)
         elif NORM == CENTER:
             value = (value.to(tl.float64) - mean[None, :]).to(tl.float32)
