@@ -33,8 +33,9 @@ class ColumnTiles(NamedTuple):
 class GramTiles(NamedTuple):
     """Square tiles of a Gram matrix, and from which side on only strips of its triangle are formed.
 
-    A strip of 1,024 rows fills a GPU once it is 2,048 long: 128 tiles of cuBLAS's 128 x 128.
-    Below that the strips of a triangle take as many rounds as the whole square.
+    ``strip`` is a multiple of ``side``. Strips of 1,024 rows fill a GPU once they are 2,048 long
+    (128 of cuBLAS's tiles of 128 x 128); up to a side of 2,048 they take as many rounds of its
+    multiprocessors as the whole square.
     """
 
     side: int

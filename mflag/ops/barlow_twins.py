@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mflag.errors import InputError
-from mflag.ops.backend import choose_backend
+from mflag.ops.backend import choose_backend, triton_takes
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality import check_latents
 from mflag.ops.orthogonality_reference import standardize, widen
@@ -89,7 +89,13 @@ def _centred(product: Tensor, x: Tensor) -> Tensor:
     return product - product.mean(0) - x * (x * product).mean(0)
 
 
-_BACKENDS = {"reference": _reference}
+def _triton(z_a: Tensor, z_b: Tensor, λ: float, need_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
+    from mflag.kernels.barlow_twins import barlow_twins
+
+    return barlow_twins(z_a.detach().contiguous(), z_b.detach().contiguous(), λ, need_grad)
+
+
+_BACKENDS = {"triton": _triton, "reference": _reference}
 
 
 @torch.library.impl(_LIBRARY, "barlow_twins", "CompositeExplicitAutograd")
@@ -97,8 +103,9 @@ def _barlow_twins(
     z_a: Tensor, z_b: Tensor, offdiag_weight: float, need_grad: bool, backend: str | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     _check(z_a, z_b, offdiag_weight)
-    run = _BACKENDS[choose_backend(backend, z_a.device.type, _BACKENDS)]
     device = z_a.device.type
+    able = {name: _BACKENDS[name] for name in _BACKENDS if name != "triton" or triton_takes(z_a)}
+    run = able[choose_backend(backend, device, able)]
     with torch.autocast(device, enabled=False), float32_products(device):
         return run(z_a, z_b, offdiag_weight, need_grad)
 

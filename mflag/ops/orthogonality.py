@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mflag.errors import InputError
-from mflag.ops.backend import choose_backend
+from mflag.ops.backend import choose_backend, triton_takes
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import (
     Formula,
@@ -161,8 +161,7 @@ def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
     is_cpu = z.device.type == "cpu"
     is_plain = formula.norm != "center" and formula.diagonal_weight == 1
     refused = set() if is_cpu and is_plain else {"cpu"}
-    is_interpreted = not is_cpu or os.environ.get("TRITON_INTERPRET") == "1"
-    if z.dtype == torch.float64 or not is_interpreted:
+    if not triton_takes(z):
         refused.add("triton")
     return tuple(name for name in _BACKENDS if name not in refused)
 

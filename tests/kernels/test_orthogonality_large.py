@@ -77,7 +77,7 @@ def test_strips_of_a_triangle_equal_the_whole_square(norm, shape, monkeypatch):
     from mflag.kernels.launch_table import GRAM_TILES
 
     z, formula = latents(*shape), formula_of(norm)
-    rows = {known: row._replace(strip=20, strips_from=40) for known, row in GRAM_TILES.items()}
+    rows = {known: row._replace(strip=32, strips_from=40) for known, row in GRAM_TILES.items()}
     monkeypatch.setattr("mflag.kernels.launch_table.GRAM_TILES", rows)
     check_accuracy(z, *large(z, formula), **formula)
 
