@@ -117,11 +117,11 @@ def barlow_backward_kernel(
     """(2/B) (h − mean h − x·mean(x∘h))/r in place of the product."""
     tile, chunk = tl.program_id(0), tl.program_id(1)
     columns = tile * COLUMNS + tl.arange(0, COLUMNS)
-    total, radial = chunk_sums(partial, columns, chunks, N)
-    mean, radial = (total / B).to(tl.float32), (radial / B).to(tl.float32)
+    share = tl.full((), 1, tl.float64) / B
     column_squared = tl.load(squared + columns, columns < N, 1)
-    divisor = radius(column_squared, B, STANDARDIZE, 0.0) * B
-    scale = (2 / divisor).to(tl.float32)
+    scale = (2 * share / radius(column_squared, B, STANDARDIZE, 0.0)).to(tl.float32)
+    total, radial = chunk_sums(partial, columns, chunks, N)
+    mean, radial = (total * share).to(tl.float32), (radial * share).to(tl.float32)
     begin = chunk * rows_each
     for start in range(begin, min(begin + rows_each, B), STEP):
         rows = start + tl.arange(0, STEP)

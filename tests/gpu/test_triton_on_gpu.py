@@ -111,14 +111,22 @@ def test_more_than_two_to_the_31_elements():
 def test_own_rows_equal_these_rows_of_the_whole(norm):
     z, formula = latents(1024, 2048), Formula(norm, None, 1.0, 0.3, 0.5, 1e-12)
     arguments = True, "triton", "highest", formula
-    parts: list[list[torch.Tensor]] = [[], []]
+    parts: tuple[list[torch.Tensor], ...] = [], []
     for rank in range(2):
-        own = OwnRows(512 * rank, 512, lambda part, r=rank: parts[r].append(part) or part)
-        orthogonality_of_rows(z, own, *arguments)
+
+        def record(part, of_rank=parts[rank]):
+            of_rank.append(part)
+            return part
+
+        orthogonality_of_rows(z, OwnRows(512 * rank, 512, record), *arguments)
     gradients = []
     for rank in range(2):
         sums = iter([a + b for a, b in zip(*parts, strict=True)])
-        own = OwnRows(512 * rank, 512, lambda part, sums=sums: next(sums))
+
+        def total(part, sums=sums):
+            return next(sums)
+
+        own = OwnRows(512 * rank, 512, total)
         loss, gradient = orthogonality_of_rows(z, own, *arguments)
         gradients.append(gradient)
     check_accuracy(z, loss, torch.cat(gradients), norm=norm, offdiag_weight=0.3, factor=0.5)

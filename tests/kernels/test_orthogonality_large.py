@@ -65,7 +65,7 @@ def test_single_rows_single_columns_and_ties(norm, shape):
 
 
 @pytest.mark.parametrize("norm", ["sample", "standardize"])
-@pytest.mark.parametrize("shape", [(256, 257), (257, 258), (257, 257)], ids=str)
+@pytest.mark.parametrize("shape", [(256, 257), (257, 258)], ids=str)
 def test_both_sides_of_every_size_that_changes_the_launches(norm, shape):
     z, formula = latents(*shape), formula_of(norm)
     check_accuracy(z, *of_op(z, **formula), **formula)
@@ -131,7 +131,8 @@ def test_hard_inputs_are_as_accurate_as_eager(family, norm, shape):
     elif family == "near-one-hot":
         z = torch.eye(*shape) + z / 1000
     elif family == "orthonormal":
-        z = torch.linalg.qr(z.T)[0].T.contiguous() if shape[0] < shape[1] else torch.linalg.qr(z)[0]
+        tall = torch.linalg.qr(z.T if shape[0] < shape[1] else z)[0]
+        z = (tall.T if shape[0] < shape[1] else tall).contiguous()
     else:
         z *= 1e-25 if family == "tiny" else torch.logspace(-3, 3, shape[0])[:, None]
     check_accuracy(z, *large(z, formula | {"target": 1.0}), **formula | {"target": 1.0})
@@ -148,7 +149,7 @@ def test_bits_repeat_and_the_value_alone_is_the_same(norm, shape):
 
 
 def test_the_input_is_not_written_and_may_have_any_strides():
-    z = latents(300, 280)
+    z = latents(270, 12)
     transposed = z.T.contiguous().T
     before = z.clone()
     first, second = of_op(z), of_op(transposed)

@@ -17,6 +17,6 @@ def barlow_twins(z_a: Tensor, z_b: Tensor, offdiag_weight: float) -> Tensor:
 
 def value_and_gradients(z_a: Tensor, z_b: Tensor, offdiag_weight: float) -> tuple[Tensor, ...]:
     """The loss, ∂L/∂z_a and ∂L/∂z_b, in the dtype of the views."""
-    views = [z.detach().clone().requires_grad_() for z in (z_a, z_b)]
-    value = barlow_twins(*views, offdiag_weight)
-    return value.detach(), *torch.autograd.grad(value, views)
+    z_a, z_b = (z.detach().clone().requires_grad_() for z in (z_a, z_b))
+    value = barlow_twins(z_a, z_b, offdiag_weight)
+    return value.detach(), *torch.autograd.grad(value, (z_a, z_b))
