@@ -1,8 +1,10 @@
 """Barlow Twins loss of two views, both standardised: torch's products between fused launches.
 
 x, y (B, N),  d_i = Σ_b x_bi y_bi/B,  c_i = (d_i − 1) − λ d_i
-L = Σ_i (d_i − 1)² + λ (q − Σ_i d_i²),  q = ⟨K_x, K_y⟩/B² (dual, B < N) or ‖xᵀy‖²/B² (primal)
-∂L/∂x = (2/B) h_x,  h_x = (λ/B) K_y x + y·diag(c) or (λ/B) y (xᵀy)ᵀ + y·diag(c);  h_y by symmetry
+dual (B < N)  L = Σ_i (d_i − 1)² + λ (⟨K_x, K_y⟩/B² − Σ_i d_i²),  h_x = (λ/B) K_y x + y·diag(c)
+primal        L = Σ_i (d_i − 1)² + λ ‖C‖²/B²,  h_x = (λ/B) y Cᵀ + y·diag(d − 1),  C = xᵀy less its
+              diagonal: nothing cancels
+∂L/∂x = (2/B) h_x;  h_y by symmetry
 """
 
 import torch
@@ -30,7 +32,8 @@ from torch import Tensor
 def pair_sums_kernel(a, b, partial, height, width, IS_DUAL: tl.constexpr, SIDE: tl.constexpr):
     """⟨a, b⟩ over a tile. Dual: of symmetric a, b of which only the lower triangle is valid.
 
-    There the upper tiles are written, as the products that follow need the whole square.
+    There the upper tiles are written, as the products that follow need the whole square. Primal:
+    ‖a‖², and the diagonal of a becomes 0.
     """
     tile_row, tile_column = tl.program_id(0), tl.program_id(1)
     if (not IS_DUAL) or (tile_column <= tile_row):
@@ -42,7 +45,9 @@ def pair_sums_kernel(a, b, partial, height, width, IS_DUAL: tl.constexpr, SIDE: 
         if IS_DUAL:
             value_b = tl.load(b + place, mask, 0)
         else:
+            value_a = tl.where(rows[:, None] == columns[None, :], 0, value_a)
             value_b = value_a
+            tl.store(a + place, value_a, mask & (tile_row == tile_column))
         products = value_a.to(tl.float64) * value_b.to(tl.float64)
         total = tl.sum(tl.sum(products, 1), 0)
         index = tile_row.to(tl.int64) * tl.num_programs(1) + tile_column
@@ -58,7 +63,9 @@ def pair_sums_kernel(a, b, partial, height, width, IS_DUAL: tl.constexpr, SIDE: 
 
 
 @triton.jit(do_not_specialize=["count", "B", "N"])
-def barlow_loss_kernel(partial, d, loss, count, B, N, LAMBDA: tl.constexpr, BLOCK: tl.constexpr):
+def barlow_loss_kernel(
+    partial, d, loss, count, B, N, LAMBDA: tl.constexpr, IS_DUAL: tl.constexpr, BLOCK: tl.constexpr
+):
     """The value, by one program."""
     total = tl.zeros((BLOCK,), tl.float64)
     for start in range(0, count, BLOCK):
@@ -73,25 +80,41 @@ def barlow_loss_kernel(partial, d, loss, count, B, N, LAMBDA: tl.constexpr, BLOC
         diagonal += value * value
         excess = tl.where(index < N, value - 1, 0)
         on_diagonal += excess * excess
-    value = (squares - tl.sum(diagonal, 0)) * LAMBDA + tl.sum(on_diagonal, 0)
+    if IS_DUAL:
+        squares -= tl.sum(diagonal, 0)
+    value = squares * LAMBDA + tl.sum(on_diagonal, 0)
     tl.store(loss, value.to(tl.float32))
 
 
 @triton.jit
-def _unprojected(product, x, y, d, rows_and_columns, mask, columns, B, N, LAMBDA: tl.constexpr):
+def _unprojected(
+    product,
+    x,
+    y,
+    d,
+    rows_and_columns,
+    mask,
+    columns,
+    B,
+    N,
+    LAMBDA: tl.constexpr,
+    IS_DUAL: tl.constexpr,
+):
     """X and h of a tile."""
     own_d = tl.load(d + columns, columns < N, 0)
-    c = ((own_d - 1) - own_d * LAMBDA).to(tl.float32)
+    c = own_d - 1
+    if IS_DUAL:
+        c -= own_d * LAMBDA
     factor = (tl.full((), LAMBDA, tl.float64) / B).to(tl.float32)
     h = tl.load(product + rows_and_columns, mask, 0) * factor
-    h += tl.load(y + rows_and_columns, mask, 0) * c[None, :]
+    h += tl.load(y + rows_and_columns, mask, 0) * c.to(tl.float32)[None, :]
     return tl.load(x + rows_and_columns, mask, 0), h
 
 
 @triton.jit(do_not_specialize=["B", "rows_each"])
 def barlow_dots_kernel(
     product, x, y, d, partial, B, N, rows_each,
-    LAMBDA: tl.constexpr, STEP: tl.constexpr, COLUMNS: tl.constexpr,
+    LAMBDA: tl.constexpr, IS_DUAL: tl.constexpr, STEP: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """Σ h and Σ x·h over a chunk of rows, h = ∂L/∂x without 2/B."""
     tile, chunk = tl.program_id(0), tl.program_id(1)
@@ -103,7 +126,7 @@ def barlow_dots_kernel(
         rows = start + tl.arange(0, STEP)
         mask = (rows < B)[:, None] & (columns < N)[None, :]
         place = rows[:, None].to(tl.int64) * N + columns[None, :]
-        value, h = _unprojected(product, x, y, d, place, mask, columns, B, N, LAMBDA)
+        value, h = _unprojected(product, x, y, d, place, mask, columns, B, N, LAMBDA, IS_DUAL)
         total += h.to(tl.float64)
         radial += value.to(tl.float64) * h.to(tl.float64)
     store_chunk_sums(partial, chunk, columns, N, tl.sum(total, 0), tl.sum(radial, 0))
@@ -112,7 +135,7 @@ def barlow_dots_kernel(
 @triton.jit(do_not_specialize=["B", "rows_each", "chunks"])
 def barlow_backward_kernel(
     product, x, y, d, partial, squared, B, N, rows_each, chunks,
-    LAMBDA: tl.constexpr, STEP: tl.constexpr, COLUMNS: tl.constexpr,
+    LAMBDA: tl.constexpr, IS_DUAL: tl.constexpr, STEP: tl.constexpr, COLUMNS: tl.constexpr,
 ):  # fmt: skip
     """(2/B) (h − mean h − x·mean(x∘h))/r in place of the product."""
     tile, chunk = tl.program_id(0), tl.program_id(1)
@@ -127,7 +150,7 @@ def barlow_backward_kernel(
         rows = start + tl.arange(0, STEP)
         mask = (rows < B)[:, None] & (columns < N)[None, :]
         place = rows[:, None].to(tl.int64) * N + columns[None, :]
-        value, h = _unprojected(product, x, y, d, place, mask, columns, B, N, LAMBDA)
+        value, h = _unprojected(product, x, y, d, place, mask, columns, B, N, LAMBDA, IS_DUAL)
         h = (h - mean[None, :] - value * radial[None, :]) * scale[None, :]
         tl.store(product + place, h, mask)
 
@@ -159,7 +182,7 @@ def _value_and_gradients(
     partial = _pair_sums(*grams)
     loss = torch.empty((), device=x.device)
     barlow_loss_kernel[(1,)](
-        partial, d, loss, partial.numel(), B, N, LAMBDA=λ, BLOCK=BLOCK, num_warps=4
+        partial, d, loss, partial.numel(), B, N, LAMBDA=λ, IS_DUAL=B < N, BLOCK=BLOCK, num_warps=4
     )
     if not need_grad:
         return loss, x.new_empty(0), x.new_empty(0)
@@ -220,9 +243,10 @@ def _through_both(
     for gradient, own, other in zip(gradients, views, views[::-1], strict=True):
         barlow_dots_kernel[tiling.grid](
             gradient, own.x, other.x, d, partial, B, N, tiling.rows_each,
-            LAMBDA=λ, **tiling.constants,
+            LAMBDA=λ, IS_DUAL=B < N, **tiling.constants,
         )  # fmt: skip
         barlow_backward_kernel[tiling.grid](
             gradient, own.x, other.x, d, partial, own.squared,
-            B, N, tiling.rows_each, tiling.chunks, LAMBDA=λ, **tiling.constants,
+            B, N, tiling.rows_each, tiling.chunks,
+            LAMBDA=λ, IS_DUAL=B < N, **tiling.constants,
         )  # fmt: skip
