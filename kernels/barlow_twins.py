@@ -14,6 +14,7 @@ from mflag.kernels.gram_weights import lower_products
 from mflag.kernels.launch_table import gram_tiles
 from mflag.kernels.norm_backward import column_dots_kernel
 from mflag.kernels.normalise import (
+    ADD_UP_BLOCK,
     BLOCK,
     Normalised,
     add_up_kernel,
@@ -201,9 +202,9 @@ def _cross_diagonal(x: Tensor, y: Tensor) -> Tensor:
     partial = torch.empty(tiling.chunks, 2, N, device=x.device, dtype=torch.float64)
     column_dots_kernel[tiling.grid](y, x, partial, B, N, tiling.rows_each, **tiling.constants)
     both = torch.empty(2 * N, device=x.device, dtype=torch.float64)  # Σ y, and Σ x∘y
-    add_up_kernel[(triton.cdiv(2 * N, BLOCK),)](
+    add_up_kernel[(triton.cdiv(2 * N, ADD_UP_BLOCK),)](
         partial, partial, partial, both, both, B, 2 * N, 0, tiling.chunks, 0,
-        SCALE=0.0, EPS=0.0, IS_UNIT=False, BLOCK=BLOCK,
+        SCALE=0.0, EPS=0.0, IS_UNIT=False, BLOCK=ADD_UP_BLOCK,
     )  # fmt: skip
     return both[N:]
 

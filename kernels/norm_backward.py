@@ -112,22 +112,22 @@ def column_backward_kernel(
     elif (NORM == FEATURE) or (NORM == STANDARDIZE):
         left_out = (tl.load(d + columns, columns < N, 0) - TARGET) * DELTA
     divisor = tl.zeros((COLUMNS,), tl.float64) + scale_of(B, SCALE)
-    mean = tl.zeros((COLUMNS,), tl.float64)
-    multiple = left_out
-    if NORM != NONE:
-        total, radial = chunk_sums(partial, columns, chunks, N)
-        if NORM != FEATURE:
-            mean = total / B
     if (NORM == FEATURE) or (NORM == STANDARDIZE):
         column_squared = tl.load(squared + columns, columns < N, 1)
         r = radius(column_squared, B, NORM, EPS)
         divisor = divisor * r
+    scale = (4 * FACTOR / divisor).to(tl.float32)
+    mean = tl.zeros((COLUMNS,), tl.float64)
+    multiple = left_out
+    if NORM != NONE:
+        share = tl.full((), 1, tl.float64) / B
+        mean, radial = chunk_sums(partial, columns, chunks, N)
+        mean = mean * share
         if NORM == FEATURE:
             multiple = tl.where(column_squared >= EPS * EPS, -radial, left_out)
-        else:
-            multiple = left_out * (VARIANCE_EPS / (r * r)) - radial / B
+        elif NORM == STANDARDIZE:
+            multiple = left_out * (VARIANCE_EPS / (r * r)) - radial * share
     mean32, multiple32 = mean.to(tl.float32), multiple.to(tl.float32)
-    scale32 = (4 * FACTOR / divisor).to(tl.float32)
     begin = chunk * rows_each
     for start in range(begin, min(begin + rows_each, rows_in_all), STEP):
         rows = start + tl.arange(0, STEP)
@@ -137,7 +137,7 @@ def column_backward_kernel(
         if (NORM == CENTER) or (NORM == STANDARDIZE):
             h -= mean32[None, :]
         h += tl.load(x + place, mask, 0) * multiple32[None, :]
-        tl.store(product + place, h * scale32[None, :], mask)
+        tl.store(product + place, h * scale[None, :], mask)
 
 
 def through_rows(

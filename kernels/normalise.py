@@ -26,6 +26,8 @@ from torch import Tensor
 MAX_CHUNKS = 64
 MIN_CHUNK_ROWS = 64
 BLOCK = 1024
+ADD_UP_BLOCK = 64
+GROUP = tl.constexpr(16)
 
 
 class Normalised(NamedTuple):
@@ -87,15 +89,22 @@ def radius(squared, B, NORM: tl.constexpr, EPS: tl.constexpr):
 
 
 @triton.jit
+def _add_up(partial, index, count, stride, length):
+    """Σ of ``count`` partial sums at ``index``, ``stride`` apart: GROUP loads under way at once."""
+    total = tl.zeros((GROUP, index.shape[0]), tl.float64)
+    for start in range(0, count, GROUP):
+        i = start + tl.arange(0, GROUP)
+        place = partial + i[:, None].to(tl.int64) * stride + index[None, :]
+        total += tl.load(place, (i < count)[:, None] & (index < length)[None, :], 0)
+    return tl.sum(total, 0)
+
+
+@triton.jit
 def chunk_sums(partial, columns, chunks, N):
-    """Both sums of these columns over the chunks, in order."""
-    first = tl.load(partial + columns, columns < N, 0)
-    second = tl.load(partial + N + columns, columns < N, 0)
-    for chunk in range(1, chunks):
-        place = partial + 2 * tl.cast(chunk, tl.int64) * N + columns
-        first += tl.load(place, columns < N, 0)
-        second += tl.load(place + N, columns < N, 0)
-    return first, second
+    """Both sums of these columns over the chunks, in fixed order."""
+    stride = 2 * tl.cast(N, tl.int64)
+    first = _add_up(partial, columns, chunks, stride, N)
+    return first, _add_up(partial + N, columns, chunks, stride, N)
 
 
 @triton.jit
@@ -196,14 +205,6 @@ def normalise_kernel(
         tl.store(place, tl.sum(squares, 0), columns < N)
 
 
-@triton.jit
-def _add_up(partial, index, count, length):
-    total = tl.load(partial + index, index < length, 0)
-    for i in range(1, count):
-        total += tl.load(partial + tl.cast(i, tl.int64) * length + index, index < length, 0)
-    return total
-
-
 @triton.jit(do_not_specialize=["B", "tiles", "chunks", "row_blocks"])
 def add_up_kernel(
     row_partial, column_partial, squared, diagonal, d, B, N, tiles, chunks, row_blocks,
@@ -216,7 +217,7 @@ def add_up_kernel(
     block = tl.program_id(0)
     if block < row_blocks:
         rows = block * BLOCK + tl.arange(0, BLOCK)
-        total = _add_up(row_partial, rows, tiles, B)
+        total = _add_up(row_partial, rows, tiles, B, B)
         if IS_UNIT:  # NaN stays, and infinity has become it
             is_unit = tl.load(squared + rows, rows < B, 0) >= EPS * EPS
             total = tl.where(is_unit & (total > 0), 1, total)
@@ -226,7 +227,7 @@ def add_up_kernel(
         s = tl.full((), SCALE, tl.float64)
         if SCALE == 0:
             s = B.to(tl.float64)
-        tl.store(d + columns, _add_up(column_partial, columns, chunks, N) / s, columns < N)
+        tl.store(d + columns, _add_up(column_partial, columns, chunks, N, N) / s, columns < N)
 
 
 def normalise(
@@ -266,13 +267,13 @@ def normalise(
             WRITES=not is_x, NEEDS_ROWS=needs_rows, NEEDS_COLUMNS=needs_columns,
             **tiling.constants,
         )  # fmt: skip
-    row_blocks = triton.cdiv(B, BLOCK) if needs_rows else 0
-    column_blocks = triton.cdiv(N, BLOCK) if needs_columns else 0
+    row_blocks = triton.cdiv(B, ADD_UP_BLOCK) if needs_rows else 0
+    column_blocks = triton.cdiv(N, ADD_UP_BLOCK) if needs_columns else 0
     if row_blocks + column_blocks:
         add_up_kernel[(row_blocks + column_blocks,)](
             row_partial, column_partial, squared, diagonal, d,
             B, N, tiling.tiles, tiling.chunks, row_blocks,
-            **parameters.constants("SCALE", "EPS"), BLOCK=BLOCK,
+            **parameters.constants("SCALE", "EPS"), BLOCK=ADD_UP_BLOCK,
             IS_UNIT=is_rowwise and parameters.is_whole,
         )  # fmt: skip
     return Normalised(x, squared, diagonal, d)

@@ -11,6 +11,7 @@ from mflag.kernels.norm_backward import (
     row_backward_kernel,
 )
 from mflag.kernels.normalise import (
+    ADD_UP_BLOCK,
     BLOCK,
     add_up_kernel,
     column_statistics_kernel,
@@ -101,7 +102,7 @@ for dtype in ("fp32", "bf16", "fp16"):
         CASES.append(_case(name, column_statistics_kernel, dtype=dtype, IS_SHIFTED=is_shifted))
 for is_unit in (True, False):
     name = "unit" if is_unit else "any"
-    CASES.append(_case(name, add_up_kernel, IS_UNIT=is_unit, quick=is_unit))
+    CASES.append(_case(name, add_up_kernel, IS_UNIT=is_unit, BLOCK=ADD_UP_BLOCK, quick=is_unit))
 for is_dual in (True, False):
     CASES.append(_case("dual" if is_dual else "primal", loss_kernel, IS_DUAL=is_dual))
 CASES.append(_case("dual-whole", loss_kernel, IS_DUAL=True, LAMBDA=1.0, DELTA=1.0))
