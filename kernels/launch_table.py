@@ -3,6 +3,7 @@
 The rows compile without spills (tests/kernels); none of them has been timed on a GPU yet.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 
@@ -21,6 +22,28 @@ class OrthogonalityDual(NamedTuple):
     gradient_warps: int
 
 
+class ColumnTiles(NamedTuple):
+    """A tile of ``columns`` that walks down the rows in steps of ``step``."""
+
+    columns: int
+    step: int
+    warps: int
+
+
+class GramTiles(NamedTuple):
+    """Square tiles of a Gram matrix, and from which side on only strips of its triangle are formed.
+
+    ``strip`` is a multiple of ``side``. Strips of 1,024 rows fill a GPU once they are 2,048 long
+    (128 of cuBLAS's tiles of 128 x 128); up to a side of 2,048 they take as many rounds of its
+    multiprocessors as the whole square.
+    """
+
+    side: int
+    warps: int
+    strip: int
+    strips_from: int
+
+
 # (compute capability, most rows of a batch): row
 ORTHOGONALITY_DUAL = {
     (80, 128): OrthogonalityDual(64, 16, 8, 32, 16, 8),
@@ -32,9 +55,7 @@ ORTHOGONALITY_DUAL = {
 
 def orthogonality_dual_row(capability: int, rows: int, scales_rows: bool) -> OrthogonalityDual:
     """Return the row of ``capability`` (major · 10 + minor), or of the nearest older one."""
-    known = {architecture for architecture, _ in ORTHOGONALITY_DUAL}
-    older = [architecture for architecture in known if architecture <= capability]
-    architecture = max(older, default=min(known))
+    architecture = _nearest(capability, {known for known, _ in ORTHOGONALITY_DUAL})
     row = ORTHOGONALITY_DUAL[architecture, 128 if rows <= 128 else 256]
     # With factors for the rows, the full depth spills 8 bytes.
     return row._replace(depth=row.depth // 2) if scales_rows else row
@@ -51,3 +72,21 @@ def alignment_row(columns: int) -> Alignment:
     """Return the row for this many columns, the same on every GPU: 8 elements a thread."""
     width = min(4096, 1 << (columns - 1).bit_length())
     return Alignment(width, min(16, max(1, width // 256)))
+
+
+COLUMN_TILES = {80: ColumnTiles(64, 16, 4), 90: ColumnTiles(64, 16, 4)}
+GRAM_TILES = {80: GramTiles(32, 4, 1024, 3072), 90: GramTiles(32, 4, 1024, 3072)}
+
+
+def column_tiles(capability: int) -> ColumnTiles:
+    """Return the row of ``capability``, or of the nearest older one."""
+    return COLUMN_TILES[_nearest(capability, COLUMN_TILES)]
+
+
+def gram_tiles(capability: int) -> GramTiles:
+    """Return the row of ``capability``, or of the nearest older one."""
+    return GRAM_TILES[_nearest(capability, GRAM_TILES)]
+
+
+def _nearest(capability: int, known: Collection[int]) -> int:
+    return max((older for older in known if older <= capability), default=min(known))

@@ -1,48 +1,46 @@
-"""Orthogonality loss for B <= 256 and B < N: two launches (``sample``: three), loss and gradient.
+"""Orthogonality loss for B <= 256 and B < N: two launches, loss and gradient.
 
-    K = xxᵀ,  d_i = Σ_b x_bi²/s,  L = a [ Σ_i (d_i − t)² + λ (‖K‖²/s² − Σ_i d_i²) ]
-    ∂L/∂x = (4a/s) [ λ K x/s + x·diag(c) ],  c_i = (d_i − t) − λ d_i
+    K = xxᵀ,  d_i = Σ_b x_bi²/s,  L = a [ δ Σ_i (d_i − t)² + λ (‖K‖²/s² − Σ_i d_i²) ]
+    ∂L/∂x = (4a/s) [ λ K x/s + x·diag(c) ],  c_i = δ (d_i − t) − λ d_i
 
 The first launch works out K: blocks of its lower triangle times slots of columns, the partial
 products in fixed places; the last program of a block to finish adds them in order. The second
 launch holds all rows of a tile of columns: K·x, the backward of the norm, and the column sums,
 which its last program adds in order. Multiples of x that vanish in the backward of the norm are
-left out (mflag/ops/orthogonality_reference.py). For ``sample`` a launch before these brings every
-row to a largest element in [1, 2) by a power of two: K of huge rows would overflow.
+left out (mflag/ops/orthogonality_reference.py).
+
+``sample`` takes three: the first brings every row to a largest element in [1, 2) by a power of two,
+as K of huge rows would overflow. With λ ≠ δ it takes a fourth, between K and the gradient:
+⟨x_b, ∂L/∂x_b⟩ then holds Σ_i x_bi² d_i, a sum over all columns of d_i, and these are sums over all
+rows of unit length. The launch of K does not know the lengths yet, a tile of the gradient not the
+other columns.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from mflag.kernels.counters import counters_for
 from mflag.kernels.launch_table import orthogonality_dual_row
+from mflag.kernels.orthogonality_formula import (
+    CENTER,
+    CODES,
+    FEATURE,
+    NONE,
+    SAMPLE,
+    STANDARDIZE,
+    VARIANCE_EPS,
+    Parameters,
+)
 from torch import Tensor
 
 MAX_SLOTS = 32
-VARIANCE_EPS = tl.constexpr(1e-5)
-NONE, SAMPLE, FEATURE, STANDARDIZE = (tl.constexpr(code) for code in range(4))
-CODES = {"none": 0, "sample": 1, "feature": 2, "standardize": 3}
-
-
-class Parameters(NamedTuple):
-    """The formula as the kernels take it: compiled in, so that λ and a are not rounded to float32.
-
-    ``scale`` is 0 for the number of rows.
-    """
-
-    norm: int
-    scale: float
-    target: float
-    offdiag_weight: float
-    factor: float
-    eps: float
 
 
 @triton.jit
 def _column_statistics(z, row_stride, rows, columns, B, N, NORM: tl.constexpr, EPS: tl.constexpr):
-    """Mean, its rounding, 1/r in float64, and r of these columns, from all their rows."""
+    """Mean, its rounding, 1/r in float64, and r² of these columns, from all their rows."""
     mask = (rows < B)[:, None] & (columns < N)[None, :]
     value = tl.load(z + rows[:, None] * row_stride + columns[None, :], mask, 0).to(tl.float32)
     mean = tl.sum(value, 0) / B
@@ -55,10 +53,12 @@ def _column_statistics(z, row_stride, rows, columns, B, N, NORM: tl.constexpr, E
     centred = tl.where(mask, centred - rest[None, :], 0).to(tl.float64)
     squared = tl.sum(centred * centred, 0)
     if NORM == STANDARDIZE:
-        r = tl.sqrt(squared / B + VARIANCE_EPS)
+        inverse = 1 / tl.sqrt(squared / B + VARIANCE_EPS)
+    elif NORM == FEATURE:
+        inverse = 1 / tl.where(squared < EPS * EPS, EPS, tl.sqrt(squared))
     else:
-        r = tl.where(squared < EPS * EPS, EPS, tl.sqrt(squared))
-    return mean, rest, 1 / r, squared
+        inverse = squared * 0 + 1
+    return mean, rest, inverse, squared
 
 
 @triton.jit
@@ -113,7 +113,7 @@ def gram_kernel(
         column_factor = tl.load(row_scale + columns, columns < B, 1)
     for start in range(slot * span, min(slot * span + span, N), DEPTH):
         inner = start + tl.arange(0, DEPTH)
-        if (NORM == FEATURE) or (NORM == STANDARDIZE):
+        if (NORM != NONE) and (NORM != SAMPLE):
             mean, rest, inverse, _ = _column_statistics(
                 z, row_stride, tl.arange(0, ROWS), inner, B, N, NORM, EPS
             )
@@ -162,12 +162,47 @@ def _row_inverse(diagonal, row_scale, rows, B, EPS: tl.constexpr):
     return inverse, squared, short * short, scale
 
 
+@triton.jit
+def _unit_rows(z, row_stride, rows, columns, B, N, scale, inverse):
+    """X of ``sample``: the power of two first, then 1/r of the scaled row."""
+    value = _raw(z, row_stride, rows, columns, B, N)
+    return value * scale.to(tl.float32)[:, None] * inverse.to(tl.float32)[:, None]
+
+
+@triton.jit
+def _add_slots(partial, rows, slots, B):
+    total = tl.load(partial + rows, rows < B, 0)
+    for slot in range(1, slots):
+        total += tl.load(partial + slot * B + rows, rows < B, 0)
+    return total
+
+
 @triton.jit(do_not_specialize=["B"])
+def row_moment_kernel(
+    z, row_scale, diagonal, partial, row_stride, B, N, span,
+    SCALE: tl.constexpr, EPS: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr,
+):  # fmt: skip
+    """Σ_i x_bi² d_i of all unit rows over one slot of columns."""
+    slot = tl.program_id(0)
+    rows = tl.arange(0, ROWS)
+    s = tl.full((), SCALE, tl.float64)
+    if SCALE == 0:
+        s = B.to(tl.float64)
+    inverse, _, _, scale = _row_inverse(diagonal, row_scale, rows, B, EPS)
+    moment = tl.zeros((ROWS,), tl.float64)
+    for start in range(slot * span, min(slot * span + span, N), COLUMNS):
+        columns = start + tl.arange(0, COLUMNS)
+        x = _unit_rows(z, row_stride, rows, columns, B, N, scale, inverse).to(tl.float64)
+        moment += tl.sum(x * x * (tl.sum(x * x, 0) / s)[None, :], 1)
+    tl.store(partial + slot * B + rows, moment, rows < B)
+
+
+@triton.jit(do_not_specialize=["B", "slots"])
 def gradient_kernel(
-    z, row_scale, K, diagonal, partial, counter, loss, gradient,
-    row_stride, B, N, tiles,
+    z, row_scale, K, diagonal, row_moment, partial, counter, loss, gradient,
+    row_stride, B, N, slots, tiles,
     NORM: tl.constexpr, SCALE: tl.constexpr, TARGET: tl.constexpr, LAMBDA: tl.constexpr,
-    FACTOR: tl.constexpr, EPS: tl.constexpr, NEED_GRAD: tl.constexpr,
+    FACTOR: tl.constexpr, EPS: tl.constexpr, DELTA: tl.constexpr, NEED_GRAD: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, STEP: tl.constexpr,
 ):  # fmt: skip
     """All rows of a tile of columns; the last tile to finish adds up the loss."""
@@ -185,19 +220,19 @@ def gradient_kernel(
     if NORM == SAMPLE:
         scaled_inverse, squared, short, row_factor = _row_inverse(diagonal, row_scale, rows, B, EPS)
         unit = squared * scaled_inverse * scaled_inverse
-        if LAMBDA == 1:  # exact; NaN stays, and infinity becomes it
+        if (LAMBDA == 1) and (DELTA == 1):  # exact; NaN stays, and infinity becomes it
             unit = tl.where((squared >= short) & (squared < float("inf")), 1, unit)
         unit = tl.where(rows < B, unit, 0)
         row_inverse = scaled_inverse * row_factor
-    if (NORM == FEATURE) or (NORM == STANDARDIZE):
+    if (NORM != NONE) and (NORM != SAMPLE):
         mean, rest, inverse, column_squared = _column_statistics(
             z, row_stride, rows, columns, B, N, NORM, EPS
         )
         x = _normalised_columns(z, row_stride, rows, columns, B, N, mean, rest, inverse)
+    elif NORM == SAMPLE:
+        x = _unit_rows(z, row_stride, rows, columns, B, N, row_factor, scaled_inverse)
     else:
         x = _raw(z, row_stride, rows, columns, B, N)
-        if NORM == SAMPLE:
-            x = x * row_factor.to(tl.float32)[:, None] * scaled_inverse.to(tl.float32)[:, None]
 
     product = tl.zeros((ROWS, COLUMNS), tl.float32)
     off_diagonal = tl.zeros((ROWS,), tl.float64)
@@ -208,8 +243,7 @@ def gradient_kernel(
         if NORM == SAMPLE:
             other_inverse, _, _, other_factor = _row_inverse(diagonal, row_scale, other, B, EPS)
             k = (k * scaled_inverse[:, None] * other_inverse[None, :]).to(tl.float32)
-            y = _raw(z, row_stride, other, columns, B, N)
-            y = y * other_factor.to(tl.float32)[:, None] * other_inverse.to(tl.float32)[:, None]
+            y = _unit_rows(z, row_stride, other, columns, B, N, other_factor, other_inverse)
         elif NORM == NONE:
             y = _raw(z, row_stride, other, columns, B, N)
         else:
@@ -222,21 +256,29 @@ def gradient_kernel(
     d = tl.sum(x64 * x64, 0) / s
     if NEED_GRAD:
         alpha = tl.sum(unit, 0) / B
-        if (NORM == NONE) and (LAMBDA == 1):
+        if (NORM == NONE) and (LAMBDA == 1) and (DELTA == 1):
             alpha = TARGET * s
         c = tl.full((COLUMNS,), -TARGET, tl.float64)
-        if LAMBDA != 1:
-            c = d - TARGET - LAMBDA * d
+        if (LAMBDA != 1) or (DELTA != 1):
+            c = (d - TARGET) * DELTA - LAMBDA * d
         left_out = c + inner * alpha
-        if NORM == SAMPLE:  # λ = 1: c is −t, and the rows alone decide
-            kept = tl.where(squared < short, inner * unit - TARGET, -inner * off_diagonal)
+        if NORM == SAMPLE:
+            radial = inner * off_diagonal
+            if LAMBDA != DELTA:
+                radial += _add_slots(row_moment, rows, slots, B) * (DELTA - LAMBDA)
+            kept = tl.where(squared < short, inner * unit - TARGET * DELTA, -radial)
         else:
             kept = inner * (unit - alpha)
         h = product * inner.to(tl.float32) + x * kept.to(tl.float32)[:, None]
         scale = row_inverse[:, None] * outer
-        if NORM == NONE:
+        if NORM == SAMPLE:
+            if LAMBDA != DELTA:
+                h += x * (d * (DELTA - LAMBDA)).to(tl.float32)[None, :]
+        elif NORM == NONE:
             h += x * left_out.to(tl.float32)[None, :]
-        elif NORM != SAMPLE:
+        elif NORM == CENTER:
+            h += x * left_out.to(tl.float32)[None, :] - (tl.sum(h, 0) / B)[None, :]
+        else:
             radial = tl.sum(x64 * h.to(tl.float64), 0)
             if NORM == STANDARDIZE:
                 multiple = left_out * (VARIANCE_EPS * inverse * inverse) - radial / B
@@ -256,12 +298,13 @@ def gradient_kernel(
     ticket = tl.atomic_add(counter, 1, sem="acq_rel", scope="gpu")
     if ticket == tiles - 1:
         squares = (tl.sum(off_diagonal, 0) + tl.sum(unit * unit, 0)) / (s * s)
-        if LAMBDA == 1:  # the d_i drop out, and nothing cancels
-            value = squares - 2 * TARGET * tl.sum(unit, 0) / s + N * (TARGET * TARGET)
+        if (LAMBDA == 1) and (DELTA == 1):  # the d_i drop out, and nothing cancels
+            value = squares - tl.sum(unit, 0) / s * (2 * TARGET)
+            value += tl.full((), TARGET * TARGET, tl.float64) * N
         else:
             value = LAMBDA * squares
             for i in range(tiles):
-                value += tl.load(partial + 2 * i, cache_modifier=".cg")
+                value += DELTA * tl.load(partial + 2 * i, cache_modifier=".cg")
                 value -= LAMBDA * tl.load(partial + 2 * i + 1, cache_modifier=".cg")
         tl.store(loss, (FACTOR * value).to(tl.float32))
         tl.store(counter, 0)
@@ -272,8 +315,7 @@ def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tu
 
     Args:
         z: (B, N) float16, bfloat16 or float32 with unit stride along N; B <= 256, B < N and fewer
-            than 2³¹ elements. With ``sample``, λ is 1: otherwise its projection needs sums over
-            all columns.
+            than 2³¹ elements.
         parameters: the formula.
         need_grad: whether to work out the gradient.
     """
@@ -304,14 +346,20 @@ def orthogonality_dual(z: Tensor, parameters: Parameters, need_grad: bool) -> tu
         gram_kernel[(pairs, slots)](
             z, row_scale, partial, partial_diagonal, K, diagonal, counters,
             z.stride(0), B, N, span, slots, pairs,
-            NORM=parameters.norm, EPS=parameters.eps,
-            ROWS=rows, SIDE=row.side, DEPTH=row.depth, num_warps=row.gram_warps,
+            **parameters.constants("NORM", "EPS"), ROWS=rows, SIDE=row.side, DEPTH=row.depth,
+            num_warps=row.gram_warps,
         )  # fmt: skip
+        row_moment = partial_diagonal  # read for the last time by the launch above
+        if scales_rows and need_grad and parameters.offdiag_weight != parameters.diagonal_weight:
+            row_moment_kernel[(slots,)](
+                z, row_scale, diagonal, row_moment, z.stride(0), B, N, span,
+                **parameters.constants("SCALE", "EPS"),
+                ROWS=rows, COLUMNS=row.columns, num_warps=row.gradient_warps,
+            )  # fmt: skip
         gradient_kernel[(tiles,)](
-            z, row_scale, K, diagonal, sums, counters[pairs:], loss, gradient,
-            z.stride(0), B, N, tiles,
-            NORM=parameters.norm, SCALE=parameters.scale, TARGET=parameters.target,
-            LAMBDA=parameters.offdiag_weight, FACTOR=parameters.factor, EPS=parameters.eps,
+            z, row_scale, K, diagonal, row_moment, sums, counters[pairs:], loss, gradient,
+            z.stride(0), B, N, slots, tiles,
+            **parameters.constants("NORM", "SCALE", "TARGET", "LAMBDA", "FACTOR", "EPS", "DELTA"),
             NEED_GRAD=need_grad, ROWS=rows, COLUMNS=row.columns, STEP=row.step,
             num_warps=row.gradient_warps,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The orthogonality loss: the two launches of the dual form, and the scale of rows."""
+"""The orthogonality loss of few rows: its two launches, and the two more of ``sample``."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -6,7 +6,13 @@ from typing import Any
 
 import triton
 from mflag.kernels.launch_table import orthogonality_dual_row
-from mflag.kernels.orthogonality_dual import CODES, gradient_kernel, gram_kernel, row_scale_kernel
+from mflag.kernels.orthogonality_dual import (
+    gradient_kernel,
+    gram_kernel,
+    row_moment_kernel,
+    row_scale_kernel,
+)
+from mflag.kernels.orthogonality_formula import CODES
 
 from bench.compiled.case import Launch, TritonCase
 
@@ -23,12 +29,25 @@ GRADIENT = {
     "row_scale": "*fp32",
     "K": "*fp32",
     "diagonal": "*fp64",
+    "row_moment": "*fp64",
     "partial": "*fp64",
     "counter": "*i32",
     "loss": "*fp32",
     "gradient": "*fp32",
-} | dict.fromkeys(("row_stride", "B", "N", "tiles"), "i32")
-FORMULA = {"SCALE": 0.0, "TARGET": 1.0, "LAMBDA": 0.0051, "FACTOR": 0.5, "EPS": 1e-12}
+} | dict.fromkeys(("row_stride", "B", "N", "slots", "tiles"), "i32")
+ROW_MOMENT = {
+    "row_scale": "*fp32",
+    "diagonal": "*fp64",
+    "partial": "*fp64",
+} | dict.fromkeys(("row_stride", "B", "N", "span"), "i32")
+FORMULA = {
+    "SCALE": 0.0,
+    "TARGET": 1.0,
+    "LAMBDA": 0.0051,
+    "FACTOR": 0.5,
+    "EPS": 1e-12,
+    "DELTA": 1.0,
+}
 KERNELS: tuple[tuple[Any, dict[str, str], str], ...] = (
     (gram_kernel, GRAM, "gram_warps"),
     (gradient_kernel, GRADIENT, "gradient_warps"),
@@ -36,7 +55,7 @@ KERNELS: tuple[tuple[Any, dict[str, str], str], ...] = (
 
 
 def _cases(norm: str, batch: int, dtype: str, flag: str = "", quick: bool = False) -> Iterator:
-    """``flag``: ``ragged`` (N is no multiple of 16) or ``value`` (no gradient)."""
+    """``ragged``: N is no multiple of 16; ``value``: no gradient; ``whole``: λ = 1."""
     rows = max(16, triton.next_power_of_2(batch))
     is_sample = norm == "sample"
 
@@ -45,7 +64,7 @@ def _cases(norm: str, batch: int, dtype: str, flag: str = "", quick: bool = Fals
         constants = FORMULA | {"NORM": CODES[norm], "ROWS": rows, "NEED_GRAD": flag != "value"}
         constants |= {"SIDE": row.side, "DEPTH": row.depth}
         constants |= {"COLUMNS": row.columns, "STEP": row.step}
-        if is_sample:
+        if flag == "whole":
             constants["LAMBDA"] = 1.0
         if batch == 1:  # triton makes constants of arguments that are 1
             constants |= {"B": 1, "pairs": 1}
@@ -70,6 +89,12 @@ def _cases(norm: str, batch: int, dtype: str, flag: str = "", quick: bool = Fals
         )
     if is_sample:
         yield TritonCase(
+            kernel=row_moment_kernel,
+            types=ROW_MOMENT | {"z": f"*{dtype}"},
+            launch=partial(launch, "gradient_warps"),
+            **shared,
+        )
+        yield TritonCase(
             kernel=row_scale_kernel,
             types=ROW_SCALE | {"z": f"*{dtype}"},
             launch=lambda capability: Launch({"WIDTH": 1024}, 4),
@@ -89,7 +114,9 @@ CASES = [
         quick=(norm, batch, dtype) in (("none", 256, "fp32"), ("standardize", 128, "fp32")),
     )
 ]
+for flag in ("value", "whole", "ragged"):
+    CASES += _cases("none", 128, "fp32", flag, quick=flag == "value")
+    CASES += _cases("sample", 256, "fp32", flag)
 CASES += _cases("standardize", 1, "fp32")
 CASES += _cases("sample", 1, "fp32", "ragged")
 CASES += _cases("sample", 100, "fp32", "ragged", quick=True)
-CASES += _cases("none", 128, "fp32", "value", quick=True)

@@ -4,12 +4,21 @@ import functools
 import os
 from collections.abc import Collection
 
+import torch
+from torch import Tensor
+
 from mflag.errors import InputError
 from mflag.native import backends
 
 
 class NoKernelError(InputError):
     """The forced backend works here, but has no kernel of this op for these tensors."""
+
+
+def triton_takes(z: Tensor) -> bool:
+    """Whether Triton's kernels take ``z``: no float64, and on a GPU or in the interpreter."""
+    is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
+    return z.dtype != torch.float64 and (z.device.type != "cpu" or is_interpreted)
 
 
 _ORDER = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpu", "reference")}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mflag.errors import InputError
 from mflag.ops.arguments import check_backend, check_not_negative, check_tensor
-from mflag.ops.backend import choose_backend
+from mflag.ops.backend import choose_by_name, triton_takes
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality import check_latents
 from mflag.ops.orthogonality_reference import VARIANCE_EPS, standardize, widen
@@ -111,7 +111,20 @@ def _native(z_a: Tensor, z_b: Tensor, λ: float, need_grad: bool) -> tuple[Tenso
     return torch.ops.mflag_native.barlow_twins(*wide, λ, need_grad)
 
 
-_BACKENDS = {"cpu": _native, "reference": _reference}
+def _triton(z_a: Tensor, z_b: Tensor, λ: float, need_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
+    from mflag.kernels.barlow_twins import barlow_twins
+
+    return barlow_twins(z_a.detach().contiguous(), z_b.detach().contiguous(), λ, need_grad)
+
+
+_BACKENDS = {"triton": _triton, "cpu": _native, "reference": _reference}
+
+
+def _able(z: Tensor) -> tuple[str, ...]:
+    refused = set() if z.is_cpu else {"cpu"}
+    if not triton_takes(z):
+        refused.add("triton")
+    return tuple(name for name in _BACKENDS if name not in refused)
 
 
 @torch.library.impl(_LIBRARY, "barlow_twins", "CompositeExplicitAutograd")
@@ -120,8 +133,7 @@ def _barlow_twins(
 ) -> tuple[Tensor, Tensor, Tensor]:
     _check(z_a, z_b, offdiag_weight)
     device = z_a.device.type
-    able = {name: run for name, run in _BACKENDS.items() if name != "cpu" or device == "cpu"}
-    run = able[choose_backend(backend, device, able)]
+    run = _BACKENDS[choose_by_name(backend, device, _able(z_a))]
     with torch.autocast(device, enabled=False), float32_products(device):
         return run(z_a, z_b, offdiag_weight, need_grad)
 

@@ -1,6 +1,5 @@
 """Orthogonality loss: schema, checks, choice of backend, autograd."""
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,7 @@ from mflag.ops.arguments import (
     check_tensor,
     is_finite,
 )
-from mflag.ops.backend import choose_by_name
+from mflag.ops.backend import choose_by_name, triton_takes
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import (
     Formula,
@@ -149,11 +148,29 @@ def _native_own_rows(
     return loss, product.to(dtype) if need_grad else product.new_empty(0, dtype=dtype)
 
 
-def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
-    from mflag.kernels.orthogonality_dual import CODES, Parameters, orthogonality_dual
+def _triton(
+    z: Tensor,
+    formula: Formula,
+    need_grad: bool,
+    precision: str,
+    own: OwnRows | None = None,
+) -> tuple[Tensor, Tensor]:
+    from mflag.kernels.orthogonality_dual import orthogonality_dual
+    from mflag.kernels.orthogonality_formula import CODES, Parameters
+    from mflag.kernels.orthogonality_large import Rows, orthogonality_large
 
-    parameters = Parameters(CODES[formula.norm], formula.scale or 0.0, *formula[2:6])
-    return orthogonality_dual(z.detach().contiguous(), parameters, need_grad)
+    parameters = Parameters(CODES[formula.norm], formula.scale or 0.0, *formula[2:])
+    z = z.detach().contiguous()
+    if _is_small_dual(z):
+        loss, gradient = orthogonality_dual(z, parameters, need_grad)
+        return loss, own.of(gradient) if own and need_grad else gradient
+    return orthogonality_large(z, parameters, need_grad, Rows(*own) if own else None)
+
+
+def _is_small_dual(z: Tensor) -> bool:
+    """Whether two launches do it: a tile of columns holds all rows, and offsets have 32 bits."""
+    rows, columns = z.shape
+    return rows <= 256 and rows < columns and z.numel() < 2**31
 
 
 _BACKENDS: dict[str, Implementation] = {
@@ -167,28 +184,13 @@ def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
     """The backends that take this case, if they run here at all."""
     is_cpu = z.device.type == "cpu"
     refused = set() if is_cpu else {"cpu"}
-    is_interpreted = not is_cpu or os.environ.get("TRITON_INTERPRET") == "1"
-    if not (is_interpreted and _triton_takes(z, formula)):
+    if not triton_takes(z):
         refused.add("triton")
     return tuple(name for name in _BACKENDS if name not in refused)
 
 
 def _backend_of(z: Tensor, formula: Formula, backend: str | None) -> str:
     return choose_by_name(backend, z.device.type, _able(z, formula))
-
-
-def _triton_takes(z: Tensor, formula: Formula) -> bool:
-    """Float32 or 16 bit, B <= 256 and B < N; ``sample`` with λ ≠ 1 needs sums over all columns.
-
-    Offsets into z are 32 bits wide.
-    """
-    rows, columns = z.shape
-    if rows * columns >= 2**31:
-        return False
-    has_row_sums = formula.norm == "sample" and formula.offdiag_weight != 1
-    if formula.norm == "center" or formula.diagonal_weight != 1:
-        return False
-    return rows <= 256 and rows < columns and z.dtype != torch.float64 and not has_row_sums
 
 
 @torch.library.impl(_LIBRARY, "orthogonality", "CompositeExplicitAutograd")
@@ -218,7 +220,8 @@ def orthogonality_of_rows(
 ) -> tuple[Tensor, Tensor]:
     """Return the loss of the whole batch and ∂L/∂z of ``own`` rows (empty unless ``need_grad``).
 
-    The ``reference`` works out these rows alone, and ``cpu`` with B < N; a kernel does them all.
+    ``reference`` and ``triton`` work out these rows alone, and ``cpu`` with B < N; a kernel
+    otherwise does them all.
 
     Args:
         z: (B, N) the whole batch, as in ``orthogonality_loss``.
@@ -238,6 +241,8 @@ def orthogonality_of_rows(
     with torch.autocast(device, enabled=False), float32_products(device, precision):
         if name == "reference":
             return orthogonality_reference(z, formula, need_grad, own)
+        if name == "triton":
+            return _triton(z, formula, need_grad, precision, own)
         if name == "cpu" and z.shape[0] < z.shape[1]:
             return _native_own_rows(z, formula, need_grad, own)
     arguments = (z, *formula, need_grad, precision, name)
