@@ -138,6 +138,6 @@ def test_barlow_twins_equals_the_oracle(shape):
     views = [z.requires_grad_(), (z + z.flip(0) / 2).detach().requires_grad_()]
     loss = barlow_twins_loss(*views, backend="triton")
     ours = loss, *torch.autograd.grad(loss, views)
-    exact = value_and_gradients(views[0].double(), views[1].double(), 5e-3)
+    exact = value_and_gradients(views[0].double(), views[1].double())
     for value, expected in zip(ours, exact, strict=True):
         assert (value - expected).norm() <= 2e-6 * expected.norm()

@@ -26,8 +26,8 @@ def triton(views, λ):
 
 def check_accuracy(ours, views, λ, floor=GRADIENT_FLOOR):
     z_a, z_b = views
-    exact = value_and_gradients(z_a.double(), z_b.double(), λ)
-    eager = value_and_gradients(z_a.float(), z_b.float(), λ)
+    exact = value_and_gradients(z_a.double(), z_b.double(), offdiag_weight=λ)
+    eager = value_and_gradients(z_a.float(), z_b.float(), offdiag_weight=λ)
     for floor_here, value, expected, other in zip(
         (VALUE_FLOOR, floor, floor), ours, exact, eager, strict=True
     ):
