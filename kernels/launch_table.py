@@ -38,3 +38,18 @@ def orthogonality_dual_row(capability: int, rows: int, scales_rows: bool) -> Ort
     row = ORTHOGONALITY_DUAL[architecture, 128 if rows <= 128 else 256]
     # With factors for the rows, the full depth spills 8 bytes.
     return row._replace(depth=row.depth // 2) if scales_rows else row
+
+
+class Augment(NamedTuple):
+    """Pixels of a block, and its warps; both launches of the augmentation."""
+
+    tile: int
+    warps: int
+
+
+AUGMENT = {80: Augment(1024, 8), 90: Augment(1024, 8)}  # by compute capability
+
+
+def augment_row(capability: int) -> Augment:
+    """Return the row of ``capability`` (major · 10 + minor), or of the nearest older one."""
+    return AUGMENT[max((known for known in AUGMENT if known <= capability), default=min(AUGMENT))]

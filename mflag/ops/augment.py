@@ -216,5 +216,6 @@ def _fake(
     dtype: torch.dtype,
     backend: str | None,
 ) -> Tensor:
+    _check_tensors(images, theta, brightness, contrast)
     _check_numbers(size, mean, std, channels, dtype)
     return _empty_result(images, size, channels, dtype)
