@@ -9,9 +9,8 @@ images, where an A100 has 40 MB. So DRAM sees each source byte once and each res
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
-
 from mflag.kernels.launch_table import augment_row
+from torch import Tensor
 
 MAX_SLOTS = 64  # partial sums of an image; one block reads them all
 
@@ -160,7 +159,7 @@ def augment(
             SIZE=size, TILE=row.tile, num_warps=row.warps,
         )  # fmt: skip
         write_kernel[(batch * tiles,)](
-            images, theta, brightness, contrast, partial, out, height, width, *strides, slots, tiles,
-            1 / std, -mean / std, SIZE=size, CHANNELS=channels, TILE=row.tile, SLOTS=MAX_SLOTS,
-            num_warps=row.warps,
+            images, theta, brightness, contrast, partial, out, height, width, *strides, slots,
+            tiles, 1 / std, -mean / std, SIZE=size, CHANNELS=channels, TILE=row.tile,
+            SLOTS=MAX_SLOTS, num_warps=row.warps,
         )  # fmt: skip

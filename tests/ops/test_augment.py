@@ -93,7 +93,7 @@ def test_whole_turns_and_shifts_by_pixels_are_exact(backend):
     shifted = unchanged(1, [[1.0, 0.0, 0.25], [0.0, 1.0, 0.0]])
     options = {"size": 16, "mean": 0.0, "std": 1.0, "channels": 1, "backend": backend}
     grey = images.float() / 255
-    same = {"rtol": 0.0, "atol": 2e-7}
+    same: dict[str, Any] = {"rtol": 0.0, "atol": 2e-7}
     turned = augment_images(images, *quarter, **options)
     torch.testing.assert_close(turned, grey.rot90(-1, (2, 3)), **same)
     moved = torch.nn.functional.pad(grey[..., 2:], (0, 2))
