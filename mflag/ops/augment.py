@@ -152,6 +152,7 @@ def _plain_rows(images: Tensor) -> Tensor:
 
 
 _BACKENDS: dict[str, Implementation] = {
+    "cuda": _native,
     "triton": _triton,
     "cpu": _native,
     "reference": augment_reference,
@@ -161,7 +162,7 @@ _BACKENDS: dict[str, Implementation] = {
 def _able(device: str) -> tuple[str, ...]:
     """The backends that take tensors of a device, if they run here at all."""
     is_cpu = device == "cpu"
-    refused = set() if is_cpu else {"cpu"}
+    refused = {"cuda"} if is_cpu else {"cpu"}
     if is_cpu and os.environ.get("TRITON_INTERPRET") != "1":
         refused.add("triton")
     return tuple(name for name in _BACKENDS if name not in refused)
