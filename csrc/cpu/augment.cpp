@@ -38,9 +38,9 @@ class Sampler {
  public:
   explicit Sampler(const Shape& shape)
       : shape_(shape),
-        pitch_(static_cast<int32_t>(shape.width + 2)),
+        pitch_(static_cast<uint32_t>(shape.width + 2)),
         source_((shape.height + 2) * (shape.width + 2), 0),
-        pixels_(shape.size * shape.size) {}
+        pixels_(shape.size * shape.size + LANES) {}
 
   const float* pixels() const { return pixels_.data(); }
 
@@ -67,7 +67,7 @@ class Sampler {
       std::fill_n(pixels, shape_.size, 0.0f);
       return 0;
     }
-    std::fill_n(pixels, begin, 0.0f);
+    std::fill_n(pixels, begin, 0.0f);  // first: blend() writes zeros behind `end`
     std::fill(pixels + end, pixels + shape_.size, 0.0f);
     double total = 0;
     for (int64_t j = begin; j < end; j += SPAN) {
@@ -80,7 +80,7 @@ class Sampler {
   }
 
   const Shape shape_;
-  const int32_t pitch_;
+  const uint32_t pitch_;
   std::vector<uint8_t> source_;
   std::vector<float> pixels_;
   Places places_;

@@ -3,69 +3,71 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 #include "../shared/augment_map.h"
 #include "../shared/vector.h"
 
 namespace mflag::augment {
 
-constexpr int64_t SPAN = 256;  // pixels of a row at a time: 4 KiB on the stack
+constexpr int64_t LANES = 16;  // whole groups only: what lies behind the last pixel is 0
+constexpr int64_t SPAN = 16 * LANES;  // pixels of a row at a time: 4 KiB on the stack
 
 // Offsets into the source with its zero border, and the weights of the right and lower neighbours.
 struct Places {
-  alignas(64) int32_t offset[SPAN];
+  alignas(64) uint32_t offset[SPAN];
   alignas(64) float right[SPAN], down[SPAN];
   alignas(64) uint32_t square[SPAN];  // the four neighbours
 };
 
+inline int64_t whole_groups(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
 // n pixels from fixed-point (x, y) on, in steps of (dx, dy); all of them touch the image.
 MFLAG_VECTORISED inline void locate(Places& places, int64_t x, int64_t y, int64_t dx, int64_t dy,
-                                    int32_t pitch, int64_t n) {
+                                    uint32_t pitch, int64_t n) {
   constexpr float unit = 1.0f / (1 << 24);
-  for (int64_t j = 0; j < n; ++j) {
-    const uint64_t at_x = static_cast<uint64_t>(x) + static_cast<uint64_t>(j) * static_cast<uint64_t>(dx);
-    const uint64_t at_y = static_cast<uint64_t>(y) + static_cast<uint64_t>(j) * static_cast<uint64_t>(dy);
-    const int32_t column = static_cast<int32_t>(at_x >> 32), row = static_cast<int32_t>(at_y >> 32);
-    places.offset[j] = (row + 1) * pitch + column + 1;
-    places.right[j] = static_cast<float>(static_cast<int32_t>(static_cast<uint32_t>(at_x) >> 8)) * unit;
-    places.down[j] = static_cast<float>(static_cast<int32_t>(static_cast<uint32_t>(at_y) >> 8)) * unit;
+  const auto step_x = static_cast<uint64_t>(dx), step_y = static_cast<uint64_t>(dy);
+  alignas(64) uint64_t at_x[LANES], at_y[LANES];  // unsigned: behind the last pixel they may wrap
+  for (uint64_t lane = 0; lane < LANES; ++lane) {
+    at_x[lane] = static_cast<uint64_t>(x) + lane * step_x;
+    at_y[lane] = static_cast<uint64_t>(y) + lane * step_y;
   }
+  for (int64_t j = 0; j < n; j += LANES)
+    for (int64_t lane = 0; lane < LANES; ++lane) {
+      const auto column = static_cast<uint32_t>(at_x[lane] >> 32), row = static_cast<uint32_t>(at_y[lane] >> 32);
+      const auto right = static_cast<uint32_t>(at_x[lane]) >> 8, down = static_cast<uint32_t>(at_y[lane]) >> 8;
+      places.offset[j + lane] = (row + 1) * pitch + column + 1;
+      places.right[j + lane] = static_cast<float>(static_cast<int32_t>(right)) * unit;
+      places.down[j + lane] = static_cast<float>(static_cast<int32_t>(down)) * unit;
+      at_x[lane] += LANES * step_x;
+      at_y[lane] += LANES * step_y;
+    }
 }
 
-inline void gather(Places& places, const uint8_t* source, int32_t pitch, int64_t n) {
+inline void gather(Places& places, const uint8_t* source, uint32_t pitch, int64_t n) {
   for (int64_t j = 0; j < n; ++j) {
     const uint8_t *above = source + places.offset[j], *below = above + pitch;
     const uint32_t top = above[0] | above[1] << 8, bottom = below[0] | below[1] << 8;
     places.square[j] = top | bottom << 16;
   }
+  for (int64_t j = n; j < whole_groups(n); ++j) places.square[j] = 0;
 }
 
-// Writes n resampled pixels, 0 to 255, and returns their sum, in 16 fixed lanes.
+// Writes n resampled pixels, 0 to 255, and zeros up to a whole group; returns their sum.
 MFLAG_VECTORISED inline double blend(float* pixels, const Places& places, int64_t n) {
-  constexpr int64_t lanes = 16;
-  float sum[lanes] = {};
-  const auto one = [&](int64_t j) {
-    const uint32_t square = places.square[j];
-    const float a = static_cast<float>(static_cast<int32_t>(square & 255));
-    const float b = static_cast<float>(static_cast<int32_t>(square >> 8 & 255));
-    const float c = static_cast<float>(static_cast<int32_t>(square >> 16 & 255));
-    const float d = static_cast<float>(static_cast<int32_t>(square >> 24));
-    const float top = a + (b - a) * places.right[j], bottom = c + (d - c) * places.right[j];
-    return top + (bottom - top) * places.down[j];
-  };
-  int64_t j = 0;
-  for (; j + lanes <= n; j += lanes)
-    for (int64_t lane = 0; lane < lanes; ++lane) {
-      const float value = one(j + lane);
+  float sum[LANES] = {};
+  for (int64_t j = 0; j < n; j += LANES)
+    for (int64_t lane = 0; lane < LANES; ++lane) {
+      const uint32_t square = places.square[j + lane];
+      const auto a = static_cast<float>(static_cast<int32_t>(square & 255));
+      const auto b = static_cast<float>(static_cast<int32_t>(square >> 8 & 255));
+      const auto c = static_cast<float>(static_cast<int32_t>(square >> 16 & 255));
+      const auto d = static_cast<float>(static_cast<int32_t>(square >> 24));
+      const float right = places.right[j + lane];
+      const float top = a + (b - a) * right, bottom = c + (d - c) * right;
+      const float value = top + (bottom - top) * places.down[j + lane];
       pixels[j + lane] = value;
       sum[lane] += value;
     }
-  for (; j < n; ++j) {
-    const float value = one(j);
-    pixels[j] = value;
-    sum[j % lanes] += value;
-  }
   double total = 0;
   for (float lane : sum) total += lane;
   return total;
