@@ -88,5 +88,20 @@ def gram_tiles(capability: int) -> GramTiles:
     return GRAM_TILES[_nearest(capability, GRAM_TILES)]
 
 
+class Augment(NamedTuple):
+    """Pixels of a block, and its warps; both launches of the augmentation."""
+
+    tile: int
+    warps: int
+
+
+AUGMENT = {80: Augment(1024, 8), 90: Augment(1024, 8)}  # by compute capability
+
+
+def augment_row(capability: int) -> Augment:
+    """Return the row of ``capability`` (major · 10 + minor), or of the nearest older one."""
+    return AUGMENT[_nearest(capability, AUGMENT)]
+
+
 def _nearest(capability: int, known: Collection[int]) -> int:
     return max((older for older in known if older <= capability), default=min(known))

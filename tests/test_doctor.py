@@ -22,6 +22,7 @@ def test_every_backend_and_extra_is_listed_and_the_ops_are_right(monkeypatch, ca
         "alignment",
         "barlow_twins",
         "lars",
+        "augment",
         "torch",
     ):
         assert name in shown
@@ -33,7 +34,9 @@ def test_a_missing_extra_comes_with_its_command(monkeypatch, capsys):
     assert 'pip install "mflag[demo]"' in capsys.readouterr().out.replace("\n", " ")
 
 
-@pytest.mark.parametrize("op", ["_orthogonality", "_alignment", "_barlow_twins", "_lars"])
+@pytest.mark.parametrize(
+    "op", ["_orthogonality", "_alignment", "_barlow_twins", "_lars", "_augment"]
+)
 def test_a_wrong_op_is_exit_code_1(monkeypatch, capsys, op):
     monkeypatch.setattr(self_test, op, lambda backend, device: 0.5)
     assert run(monkeypatch) == 1

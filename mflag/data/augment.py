@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from mflag.config.feed import AugmentConfig
 from mflag.data.counter_random import uniform
 from mflag.errors import InputError
 from mflag.models.encoder_file import IMAGE_MEAN, IMAGE_STD
+from mflag.ops import augment_images
 
 _LOG_ASPECT = math.log(4 / 3)  # of the crop, as torchvision's RandomResizedCrop
 
@@ -86,21 +86,21 @@ def draw_parameters(
     )
 
 
-def augment(images: Tensor, parameters: AugmentParameters, size: int) -> Tensor:
+def augment(
+    images: Tensor, parameters: AugmentParameters, size: int, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Apply drawn parameters.
 
     Args:
         images: (B, 1, H, W) uint8.
         parameters: of the same batch, on the same device.
         size: height and width of the result, pixels.
+        dtype: float32, or bfloat16: what autocast makes of the float32 result.
 
     Returns:
-        (B, 3, size, size) float32, normalised, the three channels equal.
+        (B, 3, size, size) in ``channels_last``, normalised, the three channels equal.
     """
-    pixels = images.float() / 255
-    grid = F.affine_grid(parameters.theta, [len(images), 1, size, size], align_corners=False)
-    pixels = F.grid_sample(pixels, grid, "bilinear", "zeros", align_corners=False)
-    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
-    pixels = (pixels - mean) * parameters.contrast[:, None, None, None] + mean
-    pixels = (pixels * parameters.brightness[:, None, None, None]).clamp(0, 1)
-    return ((pixels - IMAGE_MEAN) / IMAGE_STD).expand(-1, 3, -1, -1)
+    theta, factors = parameters.theta, (parameters.brightness, parameters.contrast)
+    return augment_images(
+        images, theta, *factors, size=size, mean=IMAGE_MEAN, std=IMAGE_STD, dtype=dtype
+    )

@@ -1,6 +1,5 @@
 """Alignment loss: schema, checks, choice of backend, reference, autograd."""
 
-import os
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from mflag.errors import InputError
 from mflag.ops.arguments import check_backend, check_finite, check_tensor
-from mflag.ops.backend import choose_by_name
+from mflag.ops.backend import choose_by_name, names_on
 from mflag.ops.orthogonality import check_latents
 from mflag.ops.orthogonality_reference import Normalised, normalise, widen
 from mflag.ops.saved_gradient import register_saved_gradient
@@ -166,16 +165,6 @@ _BACKENDS: dict[str, Implementation] = {
 }
 
 
-def _able(device: str) -> tuple[str, ...]:
-    """The backends that take tensors on ``device``, if they run here at all."""
-    if device == "cuda":
-        return ("cuda", "triton", "reference")
-    if device != "cpu":
-        return ("reference",)
-    is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    return ("triton", "cpu", "reference") if is_interpreted else ("cpu", "reference")
-
-
 @torch.library.impl(_LIBRARY, "alignment", "CompositeExplicitAutograd")
 def _alignment(
     z_a: Tensor,
@@ -189,7 +178,7 @@ def _alignment(
     _check(z_a, z_t, index, factor)
     _check_frozen(index, need_grad_t)
     device = z_a.device.type
-    run = _BACKENDS[choose_by_name(backend, device, _able(device))]
+    run = _BACKENDS[choose_by_name(backend, device, names_on(device, _BACKENDS))]
     return run(z_a, z_t, index, factor, (need_grad_a, need_grad_t))
 
 

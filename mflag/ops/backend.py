@@ -2,10 +2,7 @@
 
 import functools
 import os
-from collections.abc import Collection
-
-import torch
-from torch import Tensor
+from collections.abc import Collection, Iterable
 
 from mflag.errors import InputError
 from mflag.native import backends
@@ -15,10 +12,14 @@ class NoKernelError(InputError):
     """The forced backend works here, but has no kernel of this op for these tensors."""
 
 
-def triton_takes(z: Tensor) -> bool:
-    """Whether Triton's kernels take ``z``: no float64, and on a GPU or in the interpreter."""
+def names_on(device: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Return those of ``names`` whose kernels are for tensors on ``device``, a device type.
+
+    Triton's are for a GPU, and for the CPU in the interpreter.
+    """
     is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
-    return z.dtype != torch.float64 and (z.device.type != "cpu" or is_interpreted)
+    devices = {"cpu": ("cpu",), "cuda": ("cuda",), "triton": ("cuda", *["cpu"] * is_interpreted)}
+    return tuple(name for name in names if device in devices.get(name, (device,)))
 
 
 _ORDER = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpu", "reference")}

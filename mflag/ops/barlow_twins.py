@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mflag.errors import InputError
 from mflag.ops.arguments import check_backend, check_not_negative, check_tensor
-from mflag.ops.backend import choose_by_name, triton_takes
+from mflag.ops.backend import choose_by_name, names_on
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality import check_latents
 from mflag.ops.orthogonality_reference import VARIANCE_EPS, standardize, widen
@@ -121,10 +121,9 @@ _BACKENDS = {"triton": _triton, "cpu": _native, "reference": _reference}
 
 
 def _able(z: Tensor) -> tuple[str, ...]:
-    refused = set() if z.is_cpu else {"cpu"}
-    if not triton_takes(z):
-        refused.add("triton")
-    return tuple(name for name in _BACKENDS if name not in refused)
+    """The backends that take this case, if they run here at all."""
+    names = names_on(z.device.type, _BACKENDS)
+    return tuple(name for name in names if name != "triton" or z.dtype != torch.float64)
 
 
 @torch.library.impl(_LIBRARY, "barlow_twins", "CompositeExplicitAutograd")

@@ -14,7 +14,7 @@ from mflag.ops.arguments import (
     check_tensor,
     is_finite,
 )
-from mflag.ops.backend import choose_by_name, triton_takes
+from mflag.ops.backend import choose_by_name, names_on
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import (
     Formula,
@@ -180,17 +180,14 @@ _BACKENDS: dict[str, Implementation] = {
 }
 
 
-def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
+def _able(z: Tensor) -> tuple[str, ...]:
     """The backends that take this case, if they run here at all."""
-    is_cpu = z.device.type == "cpu"
-    refused = set() if is_cpu else {"cpu"}
-    if not triton_takes(z):
-        refused.add("triton")
-    return tuple(name for name in _BACKENDS if name not in refused)
+    names = names_on(z.device.type, _BACKENDS)
+    return tuple(name for name in names if name != "triton" or z.dtype != torch.float64)
 
 
 def _backend_of(z: Tensor, formula: Formula, backend: str | None) -> str:
-    return choose_by_name(backend, z.device.type, _able(z, formula))
+    return choose_by_name(backend, z.device.type, _able(z))
 
 
 @torch.library.impl(_LIBRARY, "orthogonality", "CompositeExplicitAutograd")

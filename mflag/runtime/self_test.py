@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mflag.native import backends
-from mflag.ops import alignment_loss, barlow_twins_loss, orthogonality_loss
+from mflag.ops import alignment_loss, augment_images, barlow_twins_loss, orthogonality_loss
 from mflag.ops.backend import NoKernelError
 from mflag.optim import LARS
 
@@ -25,6 +25,7 @@ def self_test() -> list[tuple[str, str, float | str]]:
         "alignment": _alignment,
         "barlow_twins": _barlow_twins,
         "lars": _lars,
+        "augment": _augment,
     }
     results: list[tuple[str, str, float | str]] = []
     for backend, able in backends().items():
@@ -102,6 +103,21 @@ def _lars(backend: str, device: str) -> float:
         weight.grad = torch.tensor(gradient, device=device)
         optimizer.step()
     return _error(weight.detach(), torch.tensor(_AFTER_TWO_STEPS, dtype=torch.float64))
+
+
+def _augment(backend: str, device: str) -> float:
+    """A quarter turn, half the contrast, nine tenths of the brightness."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (2, 1, 12, 12), dtype=torch.uint8)
+    grey = images.double() / 255
+    mean = grey.mean((1, 2, 3), keepdim=True)
+    exact = (0.9 * (0.5 * (grey.rot90(-1, (2, 3)) - mean) + mean) - 0.5) / 0.25
+    theta = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]]).repeat(2, 1, 1)
+    given = (images, theta, torch.full((2,), 0.9), torch.full((2,), 0.5))
+    mine = augment_images(
+        *(tensor.to(device) for tensor in given), size=12, mean=0.5, std=0.25, backend=backend
+    )
+    return _error(mine, exact.expand_as(mine))
 
 
 def _error(mine: Tensor, exact: Tensor) -> float:

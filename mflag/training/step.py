@@ -64,7 +64,8 @@ class TrainingStep:
     def _prepare(self, batch: Batch, parameters: AugmentParameters) -> Tensor:
         device = self._compute.device
         images = batch.images.to(device, non_blocking=True)
-        pixels = augment(images, parameters.to(device), self._size)
+        # bfloat16 where autocast would round the same values just before the first convolution
+        pixels = augment(images, parameters.to(device), self._size, self._compute.dtype)
         return pixels.contiguous(memory_format=self._compute.memory_format)
 
     def _whole(self, images: Tensor, text_rows: Tensor, step: int) -> StepLosses:

@@ -29,6 +29,20 @@ def test_without_change_the_image_is_only_normalised(monkeypatch):
     torch.testing.assert_close(apply(ramp(), OFF, 8), expected.expand(-1, 3, -1, -1))
 
 
+def test_bfloat16_is_what_a_convolution_under_autocast_makes_of_float32():
+    images = torch.randint(0, 256, (2, 1, 32, 32), dtype=torch.uint8)
+    parameters = draw_parameters(AugmentConfig(), 0, 0, np.arange(2))
+    convolution = torch.nn.Conv2d(3, 4, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        of_single = convolution(augment(images, parameters, 24))
+        of_half = convolution(augment(images, parameters, 24, torch.bfloat16))
+    assert torch.equal(of_single, of_half)
+
+
+def test_the_result_is_channels_last():
+    assert apply(ramp(), OFF, 8).is_contiguous(memory_format=torch.channels_last)
+
+
 def test_flip_mirrors_left_and_right(monkeypatch):
     square_crop(monkeypatch)
     config = AugmentConfig(1.0, 0.0, 0.0, 0.0, flip=True)

@@ -56,7 +56,8 @@ def compile_on_host(driver: str, sanitize: bool = False) -> Library:
     if compiler is None:
         pytest.skip("g++ was not found")
     flags = [*FLAGS, *ARITHMETIC, *(CHECKS if sanitize else [])]
-    parts = [HERE / driver, *sorted(HERE.glob("*.h")), *sorted(CUDA.glob("*.*h"))]
+    shared = (CUDA.parent / "shared").glob("*.h")
+    parts = [HERE / driver, *sorted(HERE.glob("*.h")), *sorted(CUDA.glob("*.*h")), *sorted(shared)]
     digest = hashlib.sha256(" ".join(flags).encode())
     for part in parts:
         digest.update(part.read_bytes())

@@ -1,0 +1,32 @@
+"""The peers of the augmentation do its work: crop, turn, jitter, normalise, three channels."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.peers.augment import torchvision_batched, torchvision_pil
+
+
+def grey_images():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(100, 156, (3, 1, 64, 64), dtype=torch.uint8, generator=generator)
+
+
+def of_pil(images, size):
+    return torchvision_pil([Image.fromarray(np.asarray(image[0])) for image in images], size)
+
+
+@pytest.mark.parametrize("peer", [of_pil, torchvision_batched])
+def test_a_peer_returns_what_our_op_returns(peer):
+    torch.manual_seed(0)
+    result = peer(grey_images(), 48)
+    assert result.shape == (3, 3, 48, 48) and result.dtype == torch.float32
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(result[:, 0], result[:, 2]) and -1 <= result.min() < result.max() <= 1
+
+
+@pytest.mark.parametrize("peer", [of_pil, torchvision_batched])
+def test_a_peer_draws_anew(peer):
+    torch.manual_seed(0)
+    assert not torch.equal(peer(grey_images(), 48), peer(grey_images(), 48))
