@@ -6,22 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.kernels_table import kernels_table, skipped_list, targets_table
 from mflag.runtime.atomic_write import write_text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
-
-
-def kernels_table(content: dict[str, Any]) -> str:
-    """A row an op, shape and backend; a column a peer, as time and ratio."""
-    lines = [_where(content), "", "| op | shape | backend | ms | peer | peer ms | ratio |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
-    for row in content["rows"]:
-        lines.append(
-            f"| {row['op']} | {row['shape']} | {row['backend']} | {row['median_ms']:.2f} | "
-            f"{row['peer']} | {row['peer_median_ms']:.2f} | {row['ratio']:.2f} × |"
-        )
-    return "\n".join(lines)
 
 
 def compiled_table(content: dict[str, Any]) -> str:
@@ -101,17 +90,10 @@ def phantom_probe_table(content: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"R² of the attributes, 400 labels: {attributes}."])
 
 
-def _where(content: dict[str, Any]) -> str:
-    device, versions = content["device"], content["versions"]
-    name = device.get("gpu", device["cpu"])
-    return (
-        f"`{content['command']}`, {name}, {device['threads']} threads, torch {versions['torch']}, "
-        f"commit {versions['commit']}, load before {device['load_before']}; medians."
-    )
-
-
 TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "kernels-cpu": ("docs/performance.md", "cpu/kernels.json", kernels_table),
+    "targets-cpu": ("docs/performance.md", "cpu/kernels.json", targets_table),
+    "skipped-cpu": ("docs/performance.md", "cpu/kernels.json", skipped_list),
     "compiled": ("docs/performance.md", "compiled.json", compiled_table),
     "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),
     "phantom-probe": ("docs/phantom.md", "phantom-probe.json", phantom_probe_table),
