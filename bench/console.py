@@ -35,4 +35,5 @@ def show_table(rows: list[dict[str, Any]]) -> None:
     table = Table(*names, show_edge=False)
     for line in lines:
         table.add_row(*line)
-    Console().print(table)
+    console = Console()
+    console.print(table, width=max(console.width, 120))

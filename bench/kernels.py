@@ -77,7 +77,8 @@ def run(device: str, names: list[str], seconds: float, program: str) -> dict[str
     for line in skipped:
         say(f"skipped: {line['what']}: {line['reason']}")
     for verdict in content["targets"]:
-        say(verdict_line(verdict))
+        if verdict["op"] in names:
+            say(verdict_line(verdict))
     return content
 
 

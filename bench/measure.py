@@ -19,19 +19,23 @@ def measure(
     work: Workload, device: str, seconds: float, rates: dict[str, float]
 ) -> Iterator[dict[str, Any]]:
     """Yield the rows of a workload; what cannot be captured is added to ``work.skipped``."""
-    calls = work.ours | work.peers
+    # Where no peer is installed, ours are compared with the plain formula.
+    peers = work.peers or {name: call for name, call in work.ours.items() if name == "reference"}
+    if not work.ours or not peers:
+        return
+    calls = work.ours | peers
     forwards = {name: call.forward for name, call in calls.items() if call.forward is not None}
     runs = {name: call.run for name, call in calls.items()}
     times = _variants(work, runs, device, seconds)
     forward_times = _variants(work, forwards, device, seconds / 3) if forwards else {}
     figures = {
-        name: _figures(name, work, times, forward_times, device, rates)
+        name: _figures(name, call, work, times, forward_times, device, rates)
         | _accuracy(call, work, RUNS[device] if name in work.ours else 0)
         for name, call in calls.items()
     }
     key = "warm" if device == "cuda" else "clock"
     for backend in work.ours:
-        for peer in work.peers:
+        for peer in peers:
             ratios = {
                 f"ratio{_suffix(variant)}": float(np.median(both[peer] / both[backend]))
                 for variant, both in times.items()
@@ -77,6 +81,7 @@ def _variants(work: Workload, calls: Calls, device: str, seconds: float) -> dict
 
 def _figures(
     name: str,
+    call: Call,
     work: Workload,
     times: dict[str, Times],
     forward_times: dict[str, Times],
@@ -102,7 +107,7 @@ def _figures(
             found |= against_bound(median, work.bytes_moved, work.flops, rates)
             break
     found["bytes_moved"], found["flops"] = work.bytes_moved, work.flops
-    found["peak_memory_bytes"] = peak_memory((work.ours | work.peers)[name].run, device)
+    found["peak_memory_bytes"] = peak_memory(call.run, device)
     return found
 
 

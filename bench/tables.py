@@ -35,6 +35,41 @@ def compiled_table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def predictions_table(content: dict[str, Any]) -> str:
+    """A row an op and shape; for each GPU the predicted time and ratios to the peers."""
+    given = content["assumptions"]
+    gpus = list(given["gpus"])
+    by_work: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in content["rows"]:
+        by_work.setdefault((row["op"], row["shape"]), {})[row["gpu"]] = row
+    lines = [
+        f"`{content['command']}`: {content['kind']}. First launch {given['first_launch_us']:g} µs, "
+        f"each further one {given['next_launch_us']:g} µs; {given['bandwidth_share']:.0%} of the "
+        f"bandwidth, {given['cublas_share']:.0%} (cuBLAS) and {given['own_share']:.0%} (own "
+        "kernels, less where blocks or warps are few) of the float32 peak.",
+        "",
+        "| op | shape | launches | MB | GFLOP | "
+        + " | ".join(f"{name}, µs" for name in gpus)
+        + " | peer: predicted ratio on each (must) |",
+        "| --- " * (6 + len(gpus)) + "|",
+    ]
+    for (op, shape), rows in by_work.items():
+        first = rows[gpus[0]]
+        cells = [op, shape, str(first["launches"]), f"{first['bytes_moved'] / 1e6:.1f}"]
+        cells += [f"{first['flops'] / 1e9:.2f}", *(f"{rows[name]['us']:.0f}" for name in gpus)]
+        cells.append(
+            "; ".join(_predicted_ratios(rows, gpus, i) for i in range(len(first["peers"])))
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _predicted_ratios(rows: dict[str, dict[str, Any]], gpus: list[str], index: int) -> str:
+    one = rows[gpus[0]]["peers"][index]
+    ratios = " / ".join(f"{rows[name]['peers'][index]['ratio']:.1f}" for name in gpus)
+    return f"{one['peer']}: {ratios} ×" + (f" ({one['must']:g})" if one["must"] else "")
+
+
 def demo_table(content: dict[str, Any]) -> str:
     """Macro AUC and unmentioned R² by encoder and share of labels, with intervals."""
     lines = [
@@ -95,6 +130,7 @@ TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "targets-cpu": ("docs/performance.md", "cpu/kernels.json", targets_table),
     "skipped-cpu": ("docs/performance.md", "cpu/kernels.json", skipped_list),
     "compiled": ("docs/performance.md", "compiled.json", compiled_table),
+    "predictions": ("docs/performance.md", "predictions.json", predictions_table),
     "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),
     "phantom-probe": ("docs/phantom.md", "phantom-probe.json", phantom_probe_table),
     "demo": ("docs/results.md", "demo.json", demo_table),

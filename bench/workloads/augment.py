@@ -1,6 +1,8 @@
 """Augmentation of a batch of grey images."""
 
+import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,7 +43,25 @@ def _workload(dtype: torch.dtype, device: str) -> Workload:
         return Call(run, result=run)
 
     work.add_ours(device, ours)
+    if dtype == torch.float32:
+        for name, pictures in _as_torchvision_takes_them(images).items():
+            work.add_peer(name, lambda name=name, pictures=pictures: _peer(name, pictures))  # type: ignore[misc]
     return work
+
+
+def _as_torchvision_takes_them(images: Tensor) -> dict[str, Any]:
+    """Decoded pictures for the transforms of one sample; they stay on the host."""
+    found: dict[str, Any] = {"torchvision_batched": images, "torchvision_pil": []}
+    with contextlib.suppress(ImportError):  # without PIL that peer is skipped
+        from PIL import Image
+
+        found["torchvision_pil"] = [Image.fromarray(image.numpy()) for image in images[:, 0].cpu()]
+    return found
+
+
+def _peer(name: str, pictures: Any) -> Call:
+    augment = installed("bench.peers.augment", name)
+    return Call(lambda: augment(pictures, SIZE))
 
 
 def _parameters(device: str) -> tuple[Tensor, Tensor, Tensor]:
