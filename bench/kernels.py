@@ -26,7 +26,7 @@ from bench.targets import verdict_line, verdicts
 from bench.workloads import OPS
 from mflag.runtime.atomic_write import write_json, write_text
 
-SECONDS = {"cpu": 7.0, "cuda": 10.0}
+SECONDS = {"cpu": 5.0, "cuda": 10.0}
 
 
 def main() -> None:
@@ -41,7 +41,7 @@ def main() -> None:
         "--out", type=Path, default=Path("runs/bench"), help="folder of the results"
     )
     parser.add_argument("--ops", default=",".join(OPS), help="comma between; default: %(default)s")
-    parser.add_argument("--seconds", type=float, help="for each op and shape; default: 7, cuda 10")
+    parser.add_argument("--seconds", type=float, help="for each op and shape; default: 5, cuda 10")
     given = parser.parse_args()
     names = given.ops.split(",")
     if unknown := [name for name in names if name not in OPS]:
@@ -88,13 +88,18 @@ def _rows(
     begin, count = time.perf_counter(), 0
     for work in OPS[op](device):
         say(f"{op} {work.shape} {work.dtype}: {', '.join([*work.ours, *work.peers])}")
-        for row in measure(work, device, seconds, rates):
-            count += 1
-            yield row
         what = f"{op} {work.shape} {work.dtype}"
+        try:
+            rows = list(measure(work, device, seconds, rates))
+        except torch.OutOfMemoryError as error:
+            rows, work.skipped["all of it"] = [], str(error).split("\n")[0]
+        count += len(rows)
+        yield from rows
         skipped += [{"what": f"{what} {name}", "reason": r} for name, r in work.skipped.items()]
         del work
         gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
     say(f"{op}: {count} rows in {time.perf_counter() - begin:.0f} s")
 
 

@@ -47,13 +47,15 @@ def draw(content: dict[str, Any], path: Path) -> bool:
             ticks[place] = label
             # A bar starts at 1, on a log axis; left of it we are slower.
             axes.barh(place, row["ratio"] - 1, left=1, height=0.75, color=colors[row["peer"]])
-            axes.annotate(f"{row['ratio']:.2f}", (row["ratio"], place), (3, 0),
+            side, anchor = (3, "left") if row["ratio"] >= 1 else (-3, "right")
+            axes.annotate(f"{row['ratio']:.2f}", (row["ratio"], place), (side, 0), ha=anchor,
                           textcoords="offset points", va="center", fontsize=7)  # fmt: skip
             for target in _ratio_targets(row, device):
                 axes.plot([target, target], [place - 0.45, place + 0.45], "k", lw=1.5)
             place += 1
         place += 0.6
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.axvline(1, color="k", lw=0.8)
     axes.set_yticks(list(ticks), list(ticks.values()), fontsize=7)
     axes.invert_yaxis()

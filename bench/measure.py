@@ -1,9 +1,10 @@
 """Measure one workload: time, memory, accuracy, repeatability; a row a backend and peer."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from bench.accuracy import distinct_bits, relative_errors
 from bench.memory import peak_memory
@@ -28,9 +29,10 @@ def measure(
     runs = {name: call.run for name, call in calls.items()}
     times = _variants(work, runs, device, seconds)
     forward_times = _variants(work, forwards, device, seconds / 3) if forwards else {}
+    exact = work.exact() if work.exact is not None else None
     figures = {
         name: _figures(name, call, work, times, forward_times, device, rates)
-        | _accuracy(call, work, RUNS[device] if name in work.ours else 0)
+        | _accuracy(call, exact, RUNS[device] if name in work.ours else 0)
         for name, call in calls.items()
     }
     key = "warm" if device == "cuda" else "clock"
@@ -50,6 +52,7 @@ def measure(
                 "median_ms": float(np.median(times[key][backend])),
                 "peer_median_ms": float(np.median(times[key][peer])),
                 **ratios,
+                "timings": len(times[key][backend]),
                 **figures[backend],
                 **{f"peer_{name}": value for name, value in figures[peer].items()},
                 "unit_bytes": work.unit_bytes,
@@ -72,10 +75,10 @@ def _variants(work: Workload, calls: Calls, device: str, seconds: float) -> dict
         except Exception as error:  # RuntimeError or what an optimizer raises: no graph of it
             work.skipped[f"{name}, graph"] = f"{type(error).__name__}: {error}".split("\n")[0][:300]
     return {
-        "warm": time_by_events(calls, flush=False),
-        "flushed": time_by_events(calls, flush=True),
-        "graph": time_by_events(graphs, flush=False),
-        "graph_flushed": time_by_events(graphs, flush=True),
+        "warm": time_by_events(calls, False, seconds),
+        "flushed": time_by_events(calls, True, seconds),
+        "graph": time_by_events(graphs, False, seconds),
+        "graph_flushed": time_by_events(graphs, True, seconds),
     }
 
 
@@ -111,10 +114,10 @@ def _figures(
     return found
 
 
-def _accuracy(call: Call, work: Workload, runs: int) -> dict[str, Any]:
+def _accuracy(call: Call, exact: Sequence[Tensor] | None, runs: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    if call.result is not None and work.exact is not None and call.same_formula:
-        found |= relative_errors(call.result(), work.exact())
+    if call.result is not None and exact is not None and call.same_formula:
+        found |= relative_errors(call.result(), exact)
     if call.result is not None and runs:
         found["repeated"] = distinct_bits(call.result, runs)
     return found

@@ -45,7 +45,7 @@ def _measure(call: Callable[[], object], repeats: int, device: str) -> float:
     return (time.perf_counter() - begin) * 1e3 / repeats
 
 
-def time_by_events(calls: Calls, flush: bool, rounds: int = EVENTS) -> dict[str, np.ndarray]:
+def time_by_events(calls: Calls, flush: bool, seconds: float) -> dict[str, np.ndarray]:
     """Time several calls alternately by CUDA events.
 
     Args:
@@ -53,29 +53,36 @@ def time_by_events(calls: Calls, flush: bool, rounds: int = EVENTS) -> dict[str,
         flush: write over the L2 cache before each; the GPU is then busy while the host prepares
             the call, so that the figure is the kernels' alone. Without, the cache is warm and the
             host's time counts, as it does for a user.
-        rounds: measurements a call.
+        seconds: about how long all of it may take.
 
     Returns:
-        By name: (rounds,) float64, milliseconds a call.
+        By name: (rounds,) float64 milliseconds a call; 100 rounds, fewer (10 at least) when slow.
     """
     size = 4 * torch.cuda.get_device_properties(0).L2_cache_size
-    over = torch.empty(max(size, 1 << 28), dtype=torch.uint8, device="cuda")
+    over = torch.empty(max(size, 1 << 28), dtype=torch.uint8, device="cuda") if flush else None
+    once = 0.0
     for call in calls.values():
-        for _ in range(3):
-            call()
+        call()
+        call()
+        once += _by_event(call, over)
+    rounds = min(EVENTS, max(10, int(seconds * 1e3 / max(once, 1e-3))))
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            torch.cuda.synchronize()
-            if flush:
-                over.zero_()
-            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            begin.record()
-            call()
-            end.record()
-            end.synchronize()
-            times[name].append(begin.elapsed_time(end))
+            times[name].append(_by_event(call, over))
     return {name: np.array(values) for name, values in times.items()}
+
+
+def _by_event(call: Callable[[], object], over: torch.Tensor | None) -> float:
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    if over is not None:
+        over.zero_()
+    begin.record()
+    call()
+    end.record()
+    end.synchronize()
+    return begin.elapsed_time(end)
 
 
 def capture(call: Callable[[], object]) -> Callable[[], object]:
