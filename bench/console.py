@@ -35,5 +35,4 @@ def show_table(rows: list[dict[str, Any]]) -> None:
     table = Table(*names, show_edge=False)
     for line in lines:
         table.add_row(*line)
-    console = Console()
-    console.print(table, width=max(console.width, 120))
+    Console(width=max(Console().width, 120)).print(table)

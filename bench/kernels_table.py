@@ -36,15 +36,19 @@ def _cells(row: dict[str, Any]) -> list[str]:
     low, high = row["spread"]
     return [
         row["op"], row["shape"], row["dtype"], row["backend"],
-        f"{row['median_ms']:.3g} ({low:.3g} to {high:.3g})",
-        _number(row.get("forward_median_ms"), "{:.3g}"),
+        f"{_three_digits(row['median_ms'])} ({_three_digits(low)} to {_three_digits(high)})",
+        _three_digits(row.get("forward_median_ms")),
         _number(row.get("share_of_bound"), "{:.0%}"),
         _megabytes(row.get("peak_memory_bytes")),
         _number(row.get("gradient_error"), "{:.0e}"),
-        row["peer"], f"{row['peer_median_ms']:.3g}",
+        row["peer"], _three_digits(row["peer_median_ms"]),
         _megabytes(row.get("peer_peak_memory_bytes")),
         f"{row['ratio']:.2f} ×",
     ]  # fmt: skip
+
+
+def _three_digits(value: float | None) -> str:
+    return _number(value, "{:.3g}" if value is not None and value < 999.5 else "{:,.0f}")
 
 
 def _number(value: float | None, form: str) -> str:
