@@ -43,6 +43,9 @@ def main() -> None:
     parser.add_argument("--ops", default=",".join(OPS), help="comma between; default: %(default)s")
     parser.add_argument("--out", type=Path, help="default: bench/results/<GPU>")
     given = parser.parse_args()
+    names = given.ops.split(",")
+    if unknown := [name for name in names if name not in OPS]:
+        parser.error(f"--ops: {unknown[0]!r} is unknown; choose from {', '.join(OPS)}")
     if not torch.cuda.is_available():
         say(f"no CUDA device is here (torch {torch.__version__}, CUDA {torch.version.cuda})")
         sys.exit(0 if given.if_present else 1)
@@ -52,7 +55,7 @@ def main() -> None:
     say(f"tests/gpu: {tests['summary']}")
     for result in sanitizer:
         say(f"compute-sanitizer {result['tool']}: {result['summary']}")
-    content = run("cuda", given.ops.split(","), given.seconds, "bench.gpu")
+    content = run("cuda", names, given.seconds, "bench.gpu")
     content |= {"native": native, "tests": tests, "sanitizer": sanitizer}
     for path in write(content, given.out or ROOT / "bench/results" / folder_name()):
         say(f"written: {path}")

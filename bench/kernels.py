@@ -76,10 +76,21 @@ def run(device: str, names: list[str], seconds: float, program: str) -> dict[str
     show_table(rows)
     for line in skipped:
         say(f"skipped: {line['what']}: {line['reason']}")
+    say(repeatability(rows))
     for verdict in content["targets"]:
         if verdict["op"] in names:
             say(verdict_line(verdict))
     return content
+
+
+def repeatability(rows: list[dict[str, Any]]) -> str:
+    """Return one line: whether every backend gave the same bits every time."""
+    checked = {(r["op"], r["shape"], r["dtype"], r["backend"]): r["repeated"] for r in rows}
+    wrong = [" ".join(key) for key, one in checked.items() if one["distinct"] != 1]
+    if wrong:
+        return f"FAIL         not the same bits every time: {', '.join(wrong)}"
+    runs = max((one["runs"] for one in checked.values()), default=0)
+    return f"PASS         the same bits in {runs} runs: {len(checked)} results"
 
 
 def _rows(

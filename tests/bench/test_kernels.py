@@ -178,6 +178,17 @@ def test_different_bits_are_counted():
     assert found["runs"] == 6 and found["distinct"] == 2
 
 
+@pytest.mark.parametrize(
+    "distinct, line",
+    [(1, "PASS         the same bits in 100 runs: 1 results"),
+     (2, "FAIL         not the same bits every time: lars resnet50 float32 cuda")],
+)  # fmt: skip
+def test_one_line_says_whether_bits_repeat(distinct, line):
+    key = {"op": "lars", "shape": "resnet50", "dtype": "float32", "backend": "cuda"}
+    row = key | {"repeated": {"runs": 100, "distinct": distinct}}
+    assert kernels.repeatability([row, row | {"peer": "other"}]) == line
+
+
 def test_calls_take_turns():
     order: list[str] = []
     time_in_turns({name: partial(order.append, name) for name in "ab"}, "cpu", 0.0)
