@@ -1,137 +1,127 @@
-"""Time every op and backend beside what people run today: ``python -m bench.kernels``."""
+"""Time every op and backend beside what people run today, all in one run.
+
+    python -m bench.kernels --device cpu --out bench/results/cpu
+    python -m bench.kernels --device cuda --ops orthogonality,lars
+
+A row is one backend of ours beside one peer: forward and backward (or one optimizer step) as it is
+called, and the forward alone. Peers that are not installed or do not run here stand in `skipped`.
+Writes kernels.json, kernels.md and, where matplotlib is, kernels.svg.
+"""
 
 import argparse
-from collections.abc import Callable, Iterator
+import gc
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import timm.optim
 import torch
-import torchvision
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
 
-import mflag
+from bench.console import say, show_table
+from bench.kernels_report import document, draw
 from bench.machine import command_line, describe_machine, describe_versions
-from bench.peers.orthogonality import plain_dual, published
-from bench.timing import peak_memory, time_in_turns
-from mflag.losses import OrthogonalityLoss
-from mflag.optim import LARS
-from mflag.runtime.atomic_write import write_json
+from bench.measure import measure
+from bench.rates import measure_rates
+from bench.targets import verdict_line, verdicts
+from bench.workloads import OPS
+from mflag.runtime.atomic_write import write_json, write_text
 
-BATCHES, DIM = (128, 512, 1024), 2048
-Calls = dict[str, Callable[[], object]]
+SECONDS = {"cpu": 5.0, "cuda": 10.0}
 
 
 def main() -> None:
-    """Measure, print a table, write DIR/kernels.json."""
-    parser = argparse.ArgumentParser(prog="python -m bench.kernels", description=__doc__)
+    """Measure, print a table and the targets, write DIR/kernels.json."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.kernels",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--out", type=Path, default=Path("runs/bench"), help="writes kernels.json")
-    parser.add_argument("--seconds", type=float, default=8.0, help="for each op and shape")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/bench"), help="folder of the results"
+    )
+    parser.add_argument("--ops", default=",".join(OPS), help="comma between; default: %(default)s")
+    parser.add_argument("--seconds", type=float, help="for each op and shape; default: 5, cuda 10")
     given = parser.parse_args()
+    names = given.ops.split(",")
+    if unknown := [name for name in names if name not in OPS]:
+        parser.error(f"--ops: {unknown[0]!r} is unknown; choose from {', '.join(OPS)}")
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device is here; use --device cpu")
-    machine = describe_machine(given.device)
-    rows = list(_rows(given.device, given.seconds))
-    content = {
-        "format": 1,
+    content = run(given.device, names, given.seconds or SECONDS[given.device], "bench.kernels")
+    for path in write(content, given.out):
+        say(f"written: {path}")
+
+
+def run(device: str, names: list[str], seconds: float, program: str) -> dict[str, Any]:
+    """Measure the ops on a device; return what kernels.json holds."""
+    machine = describe_machine(device)
+    rates = measure_rates(device)
+    say(
+        f"copy {rates['copy_bytes_per_second'] / 1e9:.1f} GB/s, "
+        f"float32 products {rates['float32_flops_per_second'] / 1e9:,.0f} GFLOP/s"
+    )
+    skipped: list[dict[str, str]] = []
+    rows = [row for name in names for row in _rows(name, device, seconds, rates, skipped)]
+    content: dict[str, Any] = {
+        "format": 2,
         "device": machine,
         "versions": describe_versions(),
-        "command": command_line("bench.kernels"),
+        "command": command_line(program),
+        "rates": rates,
         "rows": rows,
+        "skipped": skipped,
+        "targets": verdicts(device, rows, rates),
     }
-    write_json(given.out / "kernels.json", content)
-    _print(rows)
-    print(f"written: {given.out / 'kernels.json'}")
+    show_table(rows)
+    for line in skipped:
+        say(f"skipped: {line['what']}: {line['reason']}")
+    say(repeatability(rows))
+    for verdict in content["targets"]:
+        if verdict["op"] in names:
+            say(verdict_line(verdict))
+    return content
 
 
-def _rows(device: str, seconds: float) -> Iterator[dict[str, Any]]:
-    able = [name for name in _backends(device) if mflag.backends()[name] is True]
-    for batch in BATCHES:
-        calls, peers = _orthogonality(batch, able, device)
-        yield from _compare("orthogonality", f"{batch}x{DIM}", calls, peers, device, seconds)
-    calls, peers = _lars(able, device)
-    yield from _compare("lars", "resnet50", calls, peers, device, seconds)
+def repeatability(rows: list[dict[str, Any]]) -> str:
+    """Return one line: whether every backend gave the same bits every time."""
+    checked = {(r["op"], r["shape"], r["dtype"], r["backend"]): r["repeated"] for r in rows}
+    wrong = [" ".join(key) for key, one in checked.items() if one["distinct"] != 1]
+    if wrong:
+        return f"FAIL         not the same bits every time: {', '.join(wrong)}"
+    runs = max((one["runs"] for one in checked.values()), default=0)
+    return f"PASS         the same bits in {runs} runs: {len(checked)} results"
 
 
-def _backends(device: str) -> tuple[str, ...]:
-    return ("reference", "cpu") if device == "cpu" else ("reference", "triton", "cuda")
-
-
-def _compare(
-    op: str, shape: str, ours: Calls, peers: Calls, device: str, seconds: float
+def _rows(
+    op: str, device: str, seconds: float, rates: dict[str, float], skipped: list[dict[str, str]]
 ) -> Iterator[dict[str, Any]]:
-    times = time_in_turns({**ours, **peers}, device, seconds)
-    for backend in ours:
-        for peer in peers:
-            yield {
-                "op": op,
-                "backend": backend,
-                "shape": shape,
-                "dtype": "float32",
-                "peer": peer,
-                "median_ms": float(np.median(times[backend])),
-                "peer_median_ms": float(np.median(times[peer])),
-                "ratio": float(np.median(times[peer] / times[backend])),
-                "spread": [float(q) for q in np.percentile(times[backend], (10, 90))],
-                "peer_spread": [float(q) for q in np.percentile(times[peer], (10, 90))],
-                "peak_memory_bytes": peak_memory(ours[backend], device),
-            }
+    begin, count = time.perf_counter(), 0
+    for work in OPS[op](device):
+        say(f"{op} {work.shape} {work.dtype}: {', '.join([*work.ours, *work.peers])}")
+        what = f"{op} {work.shape} {work.dtype}"
+        try:
+            rows = list(measure(work, device, seconds, rates))
+        except torch.OutOfMemoryError as error:
+            rows, work.skipped["all of it"] = [], str(error).split("\n")[0]
+        count += len(rows)
+        yield from rows
+        skipped += [{"what": f"{what} {name}", "reason": r} for name, r in work.skipped.items()]
+        del work
+        gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+    say(f"{op}: {count} rows in {time.perf_counter() - begin:.0f} s")
 
 
-def _orthogonality(batch: int, able: list[str], device: str) -> tuple[Calls, Calls]:
-    """Forward and backward at the latent, in the authors' normalisation, which all peers share."""
-    torch.manual_seed(0)
-    z = torch.randn(batch, DIM, device=device).relu().requires_grad_()
-
-    def step(loss: Callable[[Tensor], Tensor]) -> Callable[[], object]:
-        def run() -> object:
-            z.grad = None
-            loss(z).backward()
-            return z.grad
-
-        return run
-
-    ours = {backend: step(OrthogonalityLoss.preset("authors", backend=backend)) for backend in able}
-    return ours, {"published": step(published), "plain_dual": step(plain_dual)}
-
-
-def _lars(able: list[str], device: str) -> tuple[Calls, Calls]:
-    """One step of every parameter of ResNet-50, gradients in place."""
-    sgd: dict[str, Any] = {"lr": 1e-4, "momentum": 0.9, "weight_decay": 1e-4}
-
-    def step(build: Callable[[list[Tensor]], torch.optim.Optimizer]) -> Callable[[], object]:
-        model = torchvision.models.resnet50().to(device)
-        parameters: list[Tensor] = list(model.parameters())
-        for parameter in parameters:
-            parameter.grad = torch.randn_like(parameter) * 1e-3
-        return build(parameters).step
-
-    ours = {}
-    for backend in able:
-        if backend != "triton":
-            ours[backend] = step(
-                lambda p, backend=backend: LARS.preset("timm", p, **sgd, backend=backend)  # type: ignore[misc]
-            )
-    peers = {
-        "torch_sgd_fused": step(lambda p: torch.optim.SGD(p, **sgd, fused=True)),
-        "torch_sgd_foreach": step(lambda p: torch.optim.SGD(p, **sgd, foreach=True)),
-        "timm_lars": step(lambda p: timm.optim.Lars(p, **sgd)),
-    }
-    return ours, peers
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    table = Table("op", "shape", "backend", "ms", "peer", "peer ms", "ratio", show_edge=False)
-    for row in rows:
-        table.add_row(
-            row["op"], row["shape"], row["backend"], f"{row['median_ms']:.3f}", row["peer"],
-            f"{row['peer_median_ms']:.3f}", f"{row['ratio']:.2f}",
-        )  # fmt: skip
-    Console().print(table)
+def write(content: dict[str, Any], folder: Path) -> list[Path]:
+    """Write kernels.json, kernels.md and the plot; return their paths."""
+    write_json(folder / "kernels.json", content)
+    write_text(folder / "kernels.md", document(content))
+    paths = [folder / "kernels.json", folder / "kernels.md"]
+    if content["rows"] and draw(content, folder / "kernels.svg"):
+        paths.append(folder / "kernels.svg")
+    return paths
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """What a figure was measured on, without the machine's name."""
 
+import contextlib
 import os
 import platform
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -30,24 +32,22 @@ def describe_machine(device: str) -> dict[str, Any]:
         machine["gpu_memory_gib"] = gpu.total_memory >> 30
         machine["multiprocessors"] = gpu.multi_processor_count
         machine["cuda"] = torch.version.cuda
+        machine |= _driver()
     return machine
 
 
 def describe_versions() -> dict[str, str]:
-    """Return the versions of what computes."""
-    import timm
-    import torchvision
-    import triton
-
-    return {
+    """Return the versions of what computes; packages that are not installed are left out."""
+    versions = {
         "mflag": mflag.__version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "triton": triton.__version__,
-        "timm": timm.__version__,
     }
+    for name in ("torchvision", "triton", "timm", "lightly"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def command_line(module: str) -> str:
@@ -60,6 +60,18 @@ def _cpu_model() -> str:
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
     return platform.processor()
+
+
+def _driver() -> dict[str, str]:
+    """Driver, clocks and power cap, as nvidia-smi says; nothing without it."""
+    names = ("driver_version", "clocks.sm", "clocks.max.sm", "clocks.mem", "power.limit")
+    command = ["nvidia-smi", "--id=0", f"--query-gpu={','.join(names)}", "--format=csv,noheader"]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    values = run.stdout.strip().split(", ")
+    return dict(zip((name.replace(".", "_") for name in names), values, strict=False))
 
 
 def _commit() -> str:

@@ -6,22 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.kernels_table import kernels_table, skipped_list, targets_table
 from mflag.runtime.atomic_write import write_text
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
-
-
-def kernels_table(content: dict[str, Any]) -> str:
-    """A row an op, shape and backend; a column a peer, as time and ratio."""
-    lines = [_where(content), "", "| op | shape | backend | ms | peer | peer ms | ratio |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
-    for row in content["rows"]:
-        lines.append(
-            f"| {row['op']} | {row['shape']} | {row['backend']} | {row['median_ms']:.2f} | "
-            f"{row['peer']} | {row['peer_median_ms']:.2f} | {row['ratio']:.2f} × |"
-        )
-    return "\n".join(lines)
 
 
 def compiled_table(content: dict[str, Any]) -> str:
@@ -44,6 +33,41 @@ def compiled_table(content: dict[str, Any]) -> str:
         cells = [*key, len(rows), *worst, min(row["occupancy"] for row in rows)]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
+
+
+def predictions_table(content: dict[str, Any]) -> str:
+    """A row an op and shape; for each GPU the predicted time and ratios to the peers."""
+    given = content["assumptions"]
+    gpus = list(given["gpus"])
+    by_work: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for row in content["rows"]:
+        by_work.setdefault((row["op"], row["shape"]), {})[row["gpu"]] = row
+    lines = [
+        f"`{content['command']}`: {content['kind']}. First launch {given['first_launch_us']:g} µs, "
+        f"each further one {given['next_launch_us']:g} µs; {given['bandwidth_share']:.0%} of the "
+        f"bandwidth, {given['cublas_share']:.0%} (cuBLAS) and {given['own_share']:.0%} (own "
+        "kernels, less where blocks or warps are few) of the float32 peak.",
+        "",
+        "| op | shape | launches | MB | GFLOP | "
+        + " | ".join(f"{name}, µs" for name in gpus)
+        + " | peer: predicted ratio on each (must) |",
+        "| --- " * (6 + len(gpus)) + "|",
+    ]
+    for (op, shape), rows in by_work.items():
+        first = rows[gpus[0]]
+        cells = [op, shape, str(first["launches"]), f"{first['bytes_moved'] / 1e6:.1f}"]
+        cells += [f"{first['flops'] / 1e9:.2f}", *(f"{rows[name]['us']:.0f}" for name in gpus)]
+        cells.append(
+            "; ".join(_predicted_ratios(rows, gpus, i) for i in range(len(first["peers"])))
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _predicted_ratios(rows: dict[str, dict[str, Any]], gpus: list[str], index: int) -> str:
+    one = rows[gpus[0]]["peers"][index]
+    ratios = " / ".join(f"{rows[name]['peers'][index]['ratio']:.1f}" for name in gpus)
+    return f"{one['peer']}: {ratios} ×" + (f" ({one['must']:g})" if one["must"] else "")
 
 
 def demo_table(content: dict[str, Any]) -> str:
@@ -101,18 +125,12 @@ def phantom_probe_table(content: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"R² of the attributes, 400 labels: {attributes}."])
 
 
-def _where(content: dict[str, Any]) -> str:
-    device, versions = content["device"], content["versions"]
-    name = device.get("gpu", device["cpu"])
-    return (
-        f"`{content['command']}`, {name}, {device['threads']} threads, torch {versions['torch']}, "
-        f"commit {versions['commit']}, load before {device['load_before']}; medians."
-    )
-
-
 TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "kernels-cpu": ("docs/performance.md", "cpu/kernels.json", kernels_table),
+    "targets-cpu": ("docs/performance.md", "cpu/kernels.json", targets_table),
+    "skipped-cpu": ("docs/performance.md", "cpu/kernels.json", skipped_list),
     "compiled": ("docs/performance.md", "compiled.json", compiled_table),
+    "predictions": ("docs/performance.md", "predictions.json", predictions_table),
     "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),
     "phantom-probe": ("docs/phantom.md", "phantom-probe.json", phantom_probe_table),
     "demo": ("docs/results.md", "demo.json", demo_table),

@@ -1,0 +1,39 @@
+"""What a call allocates at most, beyond what is there before and after it."""
+
+import os
+from collections.abc import Callable
+
+import torch
+
+# Kineto complains on stderr where there is no GPU.
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+
+
+def peak_memory(call: Callable[[], object], device: str) -> int:
+    """Return bytes of tensors at the peak of one call, its results included.
+
+    CUDA: the caching allocator's own peak. CPU: the running sum of every allocation that torch's
+    profiler sees, which are all of torch's tensors and those of our native kernels (they allocate
+    through torch), and not the buffers inside the BLAS library.
+    """
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        result = call()
+        del result
+    events = profile.profiler.kineto_results.events()  # type: ignore[union-attr]
+    sizes = sorted(
+        (e.start_ns(), i, e.nbytes()) for i, e in enumerate(events) if e.name() == "[memory]"
+    )
+    now = peak = 0
+    for _, _, size in sizes:
+        now += size
+        peak = max(peak, now)
+    return peak
