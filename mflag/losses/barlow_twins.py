@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mflag.errors import InputError
-from mflag.ops.arguments import check_not_negative, check_tensor
+from mflag.ops.arguments import check_backend, check_not_negative, check_tensor
 from mflag.ops.barlow_twins import barlow_twins_loss
 from mflag.ops.float32_products import float32_products
 from mflag.ops.orthogonality_reference import standardize, widen
@@ -23,26 +23,35 @@ class BarlowTwinsLoss(nn.Module):
         lambda_param: λ.
         gather_distributed: average the cross-correlation over the ranks; the statistics stay per
             rank.
+        backend: a name from ``mflag.backends()``; None takes the fastest that runs here. Not used
+            over several ranks.
 
     Raises:
-        InputError: λ is negative or no finite number, or gather_distributed and this torch has no
-            torch.distributed.
+        InputError: λ is negative or no finite number, an unknown backend, or gather_distributed
+            and this torch has no torch.distributed.
     """
 
-    def __init__(self, lambda_param: float = 5e-3, gather_distributed: bool = False) -> None:
+    def __init__(
+        self,
+        lambda_param: float = 5e-3,
+        gather_distributed: bool = False,
+        backend: str | None = None,
+    ) -> None:
         """Check and keep the arguments."""
         super().__init__()
         check_not_negative("lambda_param", lambda_param)
+        check_backend(backend, exists=True)
         if gather_distributed and not dist.is_available():
             raise InputError("gather_distributed is True; this torch has no torch.distributed")
         self.lambda_param = lambda_param
         self.gather_distributed = gather_distributed
+        self.backend = backend
 
     def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
         """Return the loss of two (B, N) views: () float32, float64 for float64."""
         if self.gather_distributed and dist.is_initialized() and dist.get_world_size() > 1:
             return self._over_ranks(z_a, z_b)
-        return barlow_twins_loss(z_a, z_b, offdiag_weight=self.lambda_param)
+        return barlow_twins_loss(z_a, z_b, offdiag_weight=self.lambda_param, backend=self.backend)
 
     def extra_repr(self) -> str:
         """Return the arguments for ``repr``."""

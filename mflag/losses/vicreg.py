@@ -7,6 +7,7 @@ from torch.nn.functional import mse_loss, relu
 
 from mflag.errors import InputError
 from mflag.losses.gathered_orthogonality import gather_rows, loss_of_gathered
+from mflag.ops.arguments import check_backend, check_not_negative, check_tensor
 from mflag.ops.orthogonality import DTYPES, orthogonality_loss
 from mflag.ops.orthogonality_reference import Formula, OwnRows, widen
 
@@ -18,9 +19,8 @@ class VICRegLoss(nn.Module):
         variance    ½ Σ over the views of mean_i max(0, 1 − √(var_i + ε)), var unbiased
         covariance  Σ over the views of Σ_{i≠j} cov_ij² / N, cov = x̃ᵀx̃/(B − 1)
 
-    With B < N no N × N matrix is formed. Values and gradients are those of lightly.
-    facebookresearch/vicreg differs in nothing but B, which it takes from its configuration.
-    solo-learn does not halve the variance term: ``mu_param=50`` here is its 25.
+    With B < N no N × N matrix is formed. Values and gradients are those of lightly. solo-learn
+    does not halve the variance term: ``mu_param=50`` here is its 25.
 
     Args:
         lambda_param: λ.
@@ -30,9 +30,12 @@ class VICRegLoss(nn.Module):
             needs as many. The gradient is times the world size, as in lightly, because the
             framework averages over the ranks.
         eps: ε.
+        backend: a name from ``mflag.backends()`` for the covariance; None takes the fastest that
+            runs here.
 
     Raises:
-        InputError: gather_distributed, and this torch has no torch.distributed.
+        InputError: a weight or ε is negative or no finite number, an unknown backend, or
+            gather_distributed and this torch has no torch.distributed.
     """
 
     def __init__(
@@ -42,9 +45,14 @@ class VICRegLoss(nn.Module):
         nu_param: float = 1.0,
         gather_distributed: bool = False,
         eps: float = 0.0001,
+        backend: str | None = None,
     ) -> None:
         """Check and keep the arguments."""
         super().__init__()
+        weights = {"lambda_param": lambda_param, "mu_param": mu_param, "nu_param": nu_param}
+        for name, value in (weights | {"eps": eps}).items():
+            check_not_negative(name, value)
+        check_backend(backend, exists=True)
         if gather_distributed and not dist.is_available():
             raise InputError("gather_distributed is True; this torch has no torch.distributed")
         self.lambda_param = lambda_param
@@ -52,6 +60,7 @@ class VICRegLoss(nn.Module):
         self.nu_param = nu_param
         self.gather_distributed = gather_distributed
         self.eps = eps
+        self.backend = backend
 
     def forward(self, z_a: Tensor, z_b: Tensor) -> Tensor:
         """Return the loss: () float32, float64 for float64 input, also under autocast.
@@ -74,6 +83,13 @@ class VICRegLoss(nn.Module):
                 + self.nu_param * (covariances[0] + covariances[1])
             )
 
+    def extra_repr(self) -> str:
+        """Return the arguments for ``repr``."""
+        return (
+            f"lambda_param={self.lambda_param}, mu_param={self.mu_param}, "
+            f"nu_param={self.nu_param}, gather_distributed={self.gather_distributed}"
+        )
+
     def _terms(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the variance and the covariance term of one view."""
         if self.gather_distributed and dist.is_initialized() and dist.get_world_size() > 1:
@@ -81,13 +97,21 @@ class VICRegLoss(nn.Module):
             covariance = torch.stack(
                 [
                     loss_of_gathered(
-                        own_rows, rows, own, dist.get_world_size(), _covariance_of(rows)
+                        own_rows,
+                        rows,
+                        own,
+                        dist.get_world_size(),
+                        _covariance_of(rows),
+                        backend=self.backend,
                     )
                     for own_rows, rows in zip(_positions(z), _positions(everything), strict=True)
                 ]
             ).mean()
             return self._variance(_with_own_rows(everything, z, own)), covariance
-        covariances = [_covariance(rows) for rows in _positions(z)]
+        covariances = [
+            orthogonality_loss(rows, **_covariance_of(rows)._asdict(), backend=self.backend)
+            for rows in _positions(z)
+        ]
         return self._variance(z), torch.stack(covariances).mean()
 
     def _variance(self, z: Tensor) -> Tensor:
@@ -96,6 +120,7 @@ class VICRegLoss(nn.Module):
 
 def _check(z_a: Tensor, z_b: Tensor) -> None:
     for name, z in (("z_a", z_a), ("z_b", z_b)):
+        check_tensor(name, z)
         if z.dtype not in DTYPES:
             raise InputError(
                 f"{name} has dtype {z.dtype}; give float16, bfloat16, float32 or float64"
@@ -115,11 +140,6 @@ def _positions(z: Tensor) -> tuple[Tensor, ...]:
 
 def _covariance_of(z: Tensor) -> Formula:
     return Formula("center", z.shape[0] - 1, 0.0, 1.0, 1 / z.shape[1], 0.0, 0.0)
-
-
-def _covariance(z: Tensor) -> Tensor:
-    formula = _covariance_of(z)
-    return orthogonality_loss(z, **formula._asdict())
 
 
 def _with_own_rows(everything: Tensor, z: Tensor, own: OwnRows) -> Tensor:

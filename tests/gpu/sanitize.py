@@ -18,7 +18,7 @@ from mflag import ops
 from mflag.ops.backend import NoKernelError
 from mflag.optim import LARS
 
-NORMS = ("none", "sample", "feature", "standardize")
+NORMS = ("none", "center", "sample", "feature", "standardize")
 SHAPES = [(1, 40), (5, 37), (130, 140), (300, 64)]
 
 
@@ -39,8 +39,7 @@ def calls(backend: str) -> Iterator[tuple[str, Callable[[], object]]]:
                 yield f"{name} {shape} {dtype}", partial(backward, loss, z, backend)
     for preset in ("timm", "fair", "lamb_paper", "paper2017"):
         yield f"lars {preset}", partial(lars_steps, preset, backend)
-    if hasattr(ops, "augment_images"):
-        yield "augment", partial(augment, backend)
+    yield "augment", partial(augment, backend)
 
 
 def backward(loss: Callable[..., Tensor], z: Tensor, backend: str) -> None:
@@ -64,7 +63,7 @@ def augment(backend: str) -> None:
     theta = torch.tensor([[0.9, -0.5, 0.2], [0.5, 0.9, -0.3]], device="cuda").repeat(3, 1, 1)
     factor = torch.full((3,), 1.1, device="cuda")
     for channels in (1, 3):
-        ops.augment_images(  # type: ignore[attr-defined,unused-ignore]
+        ops.augment_images(
             images, theta, factor, factor, size=29, mean=0.5, std=0.25, channels=channels,
             backend=backend,
         )  # fmt: skip

@@ -36,7 +36,7 @@ def loss_and_gradients(z, backend, λ=5e-3):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("λ", [0.0, 5e-3, 1.0])
 def test_float64_equals_autograd_of_the_full_matrix(backend, shape, λ):
-    z = views_of("gaussian", *shape, torch.float64)
+    z = views_of("gaussian", *shape, dtype=torch.float64)
     value, *gradients = value_and_gradients(*z, offdiag_weight=λ)
     loss, *ours = loss_and_gradients(z, backend, λ)
     assert loss.item() == pytest.approx(value.item(), rel=1e-12)
@@ -52,7 +52,7 @@ def test_float64_equals_autograd_of_the_full_matrix(backend, shape, λ):
     "λ, is_same", [(5e-3, False), (5e-3, True), (1.0, False)], ids=["two", "same", "two-lambda1"]
 )
 def test_error_is_at_most_twice_that_of_eager(backend, dtype, family, shape, λ, is_same):
-    z = views_of(family, *shape, dtype)
+    z = views_of(family, *shape, dtype=dtype)
     z = (z[0], z[0] if is_same else z[1])
     exact = value_and_gradients(*(view.double() for view in z), offdiag_weight=λ)
     eager = value_and_gradients(*z, offdiag_weight=λ)
@@ -67,7 +67,7 @@ def test_error_is_at_most_twice_that_of_eager(backend, dtype, family, shape, λ,
 @pytest.mark.parametrize("backend", NATIVE)
 @pytest.mark.parametrize("shape", [(3, 5), (5, 3)], ids=str)
 def test_first_and_second_derivatives(backend, shape):
-    z = tuple(view.requires_grad_() for view in views_of("gaussian", *shape, torch.float64))
+    z = tuple(view.requires_grad_() for view in views_of("gaussian", *shape, dtype=torch.float64))
 
     def loss(z_a, z_b):
         return barlow_twins_loss(z_a, z_b, offdiag_weight=0.5, backend=backend)
@@ -131,7 +131,7 @@ def test_the_views_are_not_written(backend):
 @pytest.mark.parametrize("backend", NATIVE)
 @pytest.mark.parametrize("shape", [(4, 11), (11, 4)], ids=str)
 def test_a_constant_column_is_as_in_the_full_matrix(backend, shape):
-    z_a, z_b = views_of("gaussian", *shape, torch.float64)
+    z_a, z_b = views_of("gaussian", *shape, dtype=torch.float64)
     z_a[:, 2] = 3
     value, *expected = value_and_gradients(z_a, z_b)
     loss, *gradients = loss_and_gradients((z_a, z_b), backend)

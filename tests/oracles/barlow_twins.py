@@ -15,7 +15,7 @@ def barlow_twins(z_a: Tensor, z_b: Tensor, offdiag_weight: float = 5e-3) -> Tens
     return (diagonal - 1).square().sum() + offdiag_weight * off_diagonal.square().sum()
 
 
-def value_and_gradients(z_a: Tensor, z_b: Tensor, **formula) -> tuple[Tensor, Tensor, Tensor]:
+def value_and_gradients(z_a: Tensor, z_b: Tensor, **formula) -> tuple[Tensor, ...]:
     """The loss, ∂L/∂z_a and ∂L/∂z_b, in the dtype of the views."""
     z = z_a.detach().clone().requires_grad_(), z_b.detach().clone().requires_grad_()
     value = barlow_twins(*z, **formula)
