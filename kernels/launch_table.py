@@ -38,3 +38,20 @@ def orthogonality_dual_row(capability: int, rows: int, scales_rows: bool) -> Ort
     row = ORTHOGONALITY_DUAL[architecture, 128 if rows <= 128 else 256]
     # With factors for the rows, the full depth spills 8 bytes.
     return row._replace(depth=row.depth // 2) if scales_rows else row
+
+
+class Lars(NamedTuple):
+    """Warps of the two launches of a LARS step."""
+
+    norms_warps: int
+    update_warps: int
+
+
+# compute capability: row
+LARS = {80: Lars(8, 8), 90: Lars(8, 8)}
+
+
+def lars_row(capability: int) -> Lars:
+    """Return the row of ``capability`` (major · 10 + minor), or of the nearest older one."""
+    older = [architecture for architecture in LARS if architecture <= capability]
+    return LARS[max(older, default=min(LARS))]

@@ -1,5 +1,6 @@
 """The LARS step over a list of tensors: schema, checks, choice of backend."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -108,14 +109,36 @@ def _native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
     )  # fmt: skip
 
 
-def _paired_native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    """The same after copying what lies in memory in another order than its weight."""
+def _triton(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
+    from mflag.kernels.lars import Rule, lars_step
+
+    params, grads, buffers, started = lists
+    numbers = (rule.momentum, rule.dampening, rule.weight_decay, rule.trust_coefficient, rule.eps)
+    formula = Rule(
+        *numbers,
+        nesterov=rule.nesterov,
+        norm=NORMS.index(rule.norm),
+        zero_is_plain=rule.zero_norm == "plain",
+        trust_clip=rule.trust_clip,
+        clip_zero_norm=rule.clip_zero_norm,
+        lr_in_momentum=rule.lr_in_momentum,
+        maximize=rule.maximize,
+    )
+    is_plain = [rule.is_plain(w.ndim) for w in params]
+    lars_step(params, grads, buffers, started, scalars, is_plain, formula)  # type: ignore[arg-type]
+    return True
+
+
+_Backend = Callable[[_Lists, _Scalars, LarsRule], bool]
+
+
+def _paired(step: _Backend, lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
+    """Step after copying what lies in memory in another order than its weight."""
     params, grads, buffers, started = lists
     dense = [w if _is_dense(w) else w.contiguous() for w in params]
     paired = [_in_layout_of(w, g) for w, g in zip(dense, grads, strict=True)]
     moved = [_in_layout_of(w, m) for w, m in zip(dense, buffers, strict=False)]
-    fits = _native((dense, paired, moved, started), scalars, rule)
-    if not fits:
+    if not step((dense, paired, moved, started), scalars, rule):
         return False
     for original, used in (*zip(params, dense, strict=True), *zip(buffers, moved, strict=True)):
         if used is not original:
@@ -123,10 +146,30 @@ def _paired_native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
     return True
 
 
-_Backends = dict[str, Callable[[_Lists, _Scalars, LarsRule], bool]]
-_PORTABLE: _Backends = {"reference": _reference}
-_BACKENDS: dict[str, _Backends] = {"cpu": {"cpu": _paired_native, "reference": _reference}}
+def _paired_native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
+    return _paired(_native, lists, scalars, rule)
+
+
+def _paired_triton(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
+    return _paired(_triton, lists, scalars, rule)
+
+
 _NATIVE_DTYPES = (torch.float32, torch.float64)
+_TRITON_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_Dtypes = tuple[torch.dtype, ...]
+
+
+def _implementations(device: str, dtypes: _Dtypes) -> dict[str, _Backend]:
+    """The backends that take tensors of these (weight, gradient, buffer) dtypes."""
+    found: dict[str, _Backend] = {"reference": _reference}
+    if device == "cpu" and len(set(dtypes)) == 1 and dtypes[0] in _NATIVE_DTYPES:
+        found["cpu"] = _paired_native
+    runs_triton = device == "cuda" or (
+        device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+    )
+    if runs_triton and set(dtypes) <= set(_TRITON_DTYPES):
+        found["triton"] = _paired_triton
+    return found
 
 
 @torch.library.impl(_LIBRARY, "lars_step_", "CompositeExplicitAutograd")
@@ -147,9 +190,9 @@ def _lars_step_(
     _check_scalars(lr, grad_scale, found_inf)
     if not _step_at_once(lists, (lr, grad_scale, found_inf), rule, backend):
         _check_tensors(lists)
-        for (device, dtype), rows in _buckets(params, grads, momentum_buffers).items():
+        for (device, dtypes), rows in _buckets(params, grads, momentum_buffers).items():
             scalars = tuple(_scalar(x, device) for x in (lr, grad_scale, found_inf))
-            implementations = _BACKENDS.get(device.type, _PORTABLE) if dtype else _PORTABLE
+            implementations = _implementations(device.type, dtypes)
             name = choose_backend(backend, device.type, implementations)
             taken = tuple([tensors[i] for i in rows] if tensors else [] for tensors in lists)
             if not implementations[name](taken, scalars, rule):  # type: ignore[arg-type]
@@ -162,7 +205,8 @@ def _step_at_once(lists: _Lists, scalars: _Scalars, rule: LarsRule, backend: str
     """The usual case: every tensor on the CPU, of one dtype, paired; checked in C++ for speed."""
     if not lists[0] or not lists[0][0].is_cpu:
         return False
-    if choose_backend(backend, "cpu", _BACKENDS["cpu"]) != "cpu":
+    able = _implementations("cpu", (torch.float32,))
+    if choose_backend(backend, "cpu", able) != "cpu":
         return False
     cpu = torch.device("cpu")
     scalars = tuple(_scalar(x, cpu) for x in scalars)  # type: ignore[assignment]
@@ -241,21 +285,20 @@ def _check_tensors(lists: _Lists) -> None:
 
 def _buckets(
     params: list[Tensor], grads: list[Tensor], buffers: list[Tensor]
-) -> dict[tuple[torch.device, torch.dtype | None], list[int]]:
-    """Rows by device and native dtype; None: a dtype or a mix that only the reference takes."""
-    found: dict[tuple[torch.device, torch.dtype | None], list[int]] = {}
-    for i, w in enumerate(params):
-        dtype = w.dtype
-        same = grads[i].dtype == dtype and (not buffers or buffers[i].dtype == dtype)
-        key = (w.device, dtype if same and dtype in _NATIVE_DTYPES else None)
-        found.setdefault(key, []).append(i)
+) -> dict[tuple[torch.device, _Dtypes], list[int]]:
+    """Rows by device and by the dtypes of weight, gradient and buffer."""
+    found: dict[tuple[torch.device, _Dtypes], list[int]] = {}
+    for i, row in enumerate(zip(*filter(None, (params, grads, buffers)), strict=True)):
+        found.setdefault((row[0].device, tuple(x.dtype for x in row)), []).append(i)
     return found
 
 
 def _scalar(x: Tensor | None, device: torch.device) -> Tensor | None:
-    """A () float64 tensor on ``device``."""
+    """A () float64 tensor on ``device``; a float32 that is on a GPU stays: a cast is a launch."""
     if x is None:
         return None
+    if device.type == "cuda" and x.device == device and x.dtype == torch.float32:
+        return x.reshape(())
     # The host would read a copy from the GPU before it has arrived.
     return x.reshape(()).to(device, torch.float64, non_blocking=device.type == "cuda")
 
