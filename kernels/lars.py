@@ -20,7 +20,7 @@ from mflag.kernels.launch_table import lars_row
 from torch import Tensor
 
 # A partial sum covers so many values: with the order of the sums, that fixes the bits.
-CHUNK = 8192
+CHUNK = 4096
 LANES = tl.constexpr(256)
 SEPARATE, DECAYED, MOMENTUM = (tl.constexpr(code) for code in range(3))
 # The table: five numbers as float64, then one row a tensor.
@@ -340,9 +340,7 @@ def lars_step(
         rule: the formula.
     """
     device = params[0].device
-    table, chunk_rows, chunks, is_aligned = _tables(
-        params, grads, buffers, started, is_plain, rule
-    )
+    table, chunk_rows, chunks, is_aligned = _tables(params, grads, buffers, started, is_plain, rule)
     types = [DTYPES[x[0].dtype] if x else tl.float32 for x in (params, grads, buffers)]
     compute = tl.float64 if tl.float64 in types[:2] else tl.float32
     partial = torch.empty(2 * chunks, dtype=torch.float64, device=device)
