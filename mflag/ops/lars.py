@@ -154,20 +154,28 @@ def _paired_triton(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
     return _paired(_triton, lists, scalars, rule)
 
 
-_NATIVE_DTYPES = (torch.float32, torch.float64)
-_TRITON_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _Dtypes = tuple[torch.dtype, ...]
+_F32, _F64, _F16, _BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16
+_TRITON_DTYPES = {_F32, _F64, _F16, _BF16}
+# Of weight, gradient and, if there are any, buffer.
+_CPU_DTYPES = {(x,) * n for x in (_F32, _F64) for n in (2, 3)}
+_CUDA_DTYPES = {(x,) * n for x in (_F32, _F16, _BF16) for n in (2, 3)} | {
+    (_F16, _F16, _F32),
+    (_BF16, _BF16, _F32),
+}
 
 
 def _implementations(device: str, dtypes: _Dtypes) -> dict[str, _Backend]:
     """The backends that take tensors of these (weight, gradient, buffer) dtypes."""
     found: dict[str, _Backend] = {"reference": _reference}
-    if device == "cpu" and len(set(dtypes)) == 1 and dtypes[0] in _NATIVE_DTYPES:
+    if device == "cpu" and dtypes in _CPU_DTYPES:
         found["cpu"] = _paired_native
+    if device == "cuda" and dtypes in _CUDA_DTYPES:
+        found["cuda"] = _paired_native
     runs_triton = device == "cuda" or (
         device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
     )
-    if runs_triton and set(dtypes) <= set(_TRITON_DTYPES):
+    if runs_triton and _TRITON_DTYPES.issuperset(dtypes):
         found["triton"] = _paired_triton
     return found
 
@@ -202,14 +210,14 @@ def _lars_step_(
 
 
 def _step_at_once(lists: _Lists, scalars: _Scalars, rule: LarsRule, backend: str | None) -> bool:
-    """The usual case: every tensor on the CPU, of one dtype, paired; checked in C++ for speed."""
-    if not lists[0] or not lists[0][0].is_cpu:
+    """The usual case: all tensors on one device, of like dtypes, paired; checked in C++."""
+    device = lists[0][0].device if lists[0] else torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
         return False
-    able = _implementations("cpu", (torch.float32,))
-    if choose_backend(backend, "cpu", able) != "cpu":
+    able = _implementations(device.type, (_F32, _F32))
+    if choose_backend(backend, device.type, able) != device.type:
         return False
-    cpu = torch.device("cpu")
-    scalars = tuple(_scalar(x, cpu) for x in scalars)  # type: ignore[assignment]
+    scalars = tuple(_scalar(x, device) for x in scalars)  # type: ignore[assignment]
     try:
         return _native(lists, scalars, rule)
     except NotImplementedError:  # the dispatcher's, of a mix: the checks then say of what

@@ -9,6 +9,7 @@ import sys
 import triton.language as tl
 from mflag.kernels.lars import CHUNK, norms_kernel, update_kernel
 from mflag.kernels.launch_table import lars_row
+
 from tests.kernels.compile_orthogonality_dual import compile_kernel
 
 TYPES = {
