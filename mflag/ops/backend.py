@@ -12,7 +12,7 @@ class NoKernelError(InputError):
     """The forced backend works here, but has no kernel of this op for these tensors."""
 
 
-_ORDER = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpu", "reference")}
+_ORDER = {"cuda": ("cuda", "triton", "foreach", "reference"), "cpu": ("cpu", "reference")}
 
 
 def choose_backend(
@@ -51,5 +51,5 @@ def choose_backend(
         return forced
     if preferred and preferred in implementations:
         return preferred
-    order = _ORDER.get(device, ("reference",))
+    order = _ORDER.get(device, ("foreach", "reference"))
     return next(name for name in order if name in implementations and able[name] is True)

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from mflag.errors import InputError
 from mflag.ops.backend import choose_backend
-from mflag.ops.lars_reference import step_tensor_
+from mflag.ops.lars_foreach import step_tensors_
+from mflag.ops.lars_reference import exact_dtype, step_tensor_
 from mflag.ops.lars_rule import EXCLUDES, NORMS, LarsRule, check_number
 
 _LIBRARY = torch.library.Library("mflag", "FRAGMENT")
@@ -60,7 +61,8 @@ def lars_step_(
     if not isinstance(lr, Tensor):
         check_number("lr", lr, "0 or more", lambda x: x >= 0)
         # Born where it is read: a copy from the host would wait, and CUDA graphs refuse it.
-        lr = torch.full((), lr, dtype=torch.float64, device=_reader_of_lr(params))
+        device = _reader_of_lr(params)
+        lr = torch.full((), lr, dtype=exact_dtype(device), device=device)
     torch.ops.mflag.lars_step_(
         list(params), list(grads), list(momentum_buffers), list(started),
         lr, grad_scale, found_inf, backend, **rule,
@@ -91,6 +93,18 @@ def _reference(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
             grad_scale=grad_scale,
             found_inf=found_inf,
         )
+    return True
+
+
+def _foreach(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
+    lr, grad_scale, found_inf = scalars
+    step_tensors_(
+        *lists,
+        rule=rule,
+        lr=lr,  # type: ignore[arg-type]
+        grad_scale=grad_scale,
+        found_inf=found_inf,
+    )
     return True
 
 
@@ -167,7 +181,7 @@ _CUDA_DTYPES = {(x,) * n for x in (_F32, _F16, _BF16) for n in (2, 3)} | {
 
 def _implementations(device: str, dtypes: _Dtypes) -> dict[str, _Backend]:
     """The backends that take tensors of these (weight, gradient, buffer) dtypes."""
-    found: dict[str, _Backend] = {"reference": _reference}
+    found: dict[str, _Backend] = {"reference": _reference, "foreach": _foreach}
     if device == "cpu" and dtypes in _CPU_DTYPES:
         found["cpu"] = _paired_native
     if device == "cuda" and dtypes in _CUDA_DTYPES:
@@ -302,13 +316,13 @@ def _buckets(
 
 
 def _scalar(x: Tensor | None, device: torch.device) -> Tensor | None:
-    """A () float64 tensor on ``device``; a float32 that is on a GPU stays: a cast is a launch."""
+    """A () tensor of ``exact_dtype`` on ``device``; float32 on a GPU stays: a cast is a launch."""
     if x is None:
         return None
     if device.type == "cuda" and x.device == device and x.dtype == torch.float32:
         return x.reshape(())
     # The host would read a copy from the GPU before it has arrived.
-    return x.reshape(()).to(device, torch.float64, non_blocking=device.type == "cuda")
+    return x.reshape(()).to(device, exact_dtype(device), non_blocking=device.type == "cuda")
 
 
 def _is_dense(w: Tensor) -> bool:
