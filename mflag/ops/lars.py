@@ -1,7 +1,6 @@
 """The LARS step over a list of tensors: schema, checks, choice of backend."""
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,9 +8,9 @@ from torch import Tensor
 
 from mflag.errors import InputError
 from mflag.ops.backend import choose_backend
-from mflag.ops.lars_foreach import step_tensors_
-from mflag.ops.lars_reference import exact_dtype, step_tensor_
-from mflag.ops.lars_rule import EXCLUDES, NORMS, LarsRule, check_number
+from mflag.ops.lars_backends import Lists, Scalars, buckets, implementations_for, native, scalar_on
+from mflag.ops.lars_reference import exact_dtype
+from mflag.ops.lars_rule import LarsRule, check_number
 
 _LIBRARY = torch.library.Library("mflag", "FRAGMENT")
 _LIBRARY.define(
@@ -75,125 +74,6 @@ def _reader_of_lr(params: Sequence[Tensor]) -> torch.device:
     return devices[0] if devices else torch.device("cpu")
 
 
-_Lists = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
-_Scalars = tuple[Tensor | None, Tensor | None, Tensor | None]
-
-
-def _reference(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    params, grads, buffers, started = lists
-    lr, grad_scale, found_inf = scalars
-    for i, w in enumerate(params):
-        step_tensor_(
-            w,
-            grads[i],
-            buffers[i] if buffers else None,
-            started[i].reshape(()) if started else None,
-            rule=rule,
-            lr=lr,  # type: ignore[arg-type]
-            grad_scale=grad_scale,
-            found_inf=found_inf,
-        )
-    return True
-
-
-def _foreach(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    lr, grad_scale, found_inf = scalars
-    step_tensors_(
-        *lists,
-        rule=rule,
-        lr=lr,  # type: ignore[arg-type]
-        grad_scale=grad_scale,
-        found_inf=found_inf,
-    )
-    return True
-
-
-def _native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    """Step tensors that pair by memory order; False: these do not, and nothing was written.
-
-    Raises:
-        NotImplementedError: no kernel for their device or layout; nothing was written.
-    """
-    return torch.ops.mflag_native.lars_step_(
-        *lists, *scalars,
-        rule.momentum, rule.dampening, rule.weight_decay, rule.nesterov,
-        rule.trust_coefficient, rule.eps,
-        NORMS.index(rule.norm), rule.zero_norm == "plain", rule.trust_clip, rule.clip_zero_norm,
-        EXCLUDES.index(rule.exclude), rule.adapt_without_decay, rule.lr_in_momentum, rule.maximize,
-    )  # fmt: skip
-
-
-def _triton(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    from mflag.kernels.lars import Rule, lars_step
-
-    params, grads, buffers, started = lists
-    numbers = (rule.momentum, rule.dampening, rule.weight_decay, rule.trust_coefficient, rule.eps)
-    formula = Rule(
-        *numbers,
-        nesterov=rule.nesterov,
-        norm=NORMS.index(rule.norm),
-        zero_is_plain=rule.zero_norm == "plain",
-        trust_clip=rule.trust_clip,
-        clip_zero_norm=rule.clip_zero_norm,
-        lr_in_momentum=rule.lr_in_momentum,
-        maximize=rule.maximize,
-    )
-    is_plain = [rule.is_plain(w.ndim) for w in params]
-    lars_step(params, grads, buffers, started, scalars, is_plain, formula)  # type: ignore[arg-type]
-    return True
-
-
-_Backend = Callable[[_Lists, _Scalars, LarsRule], bool]
-
-
-def _paired(step: _Backend, lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    """Step after copying what lies in memory in another order than its weight."""
-    params, grads, buffers, started = lists
-    dense = [w if _is_dense(w) else w.contiguous() for w in params]
-    paired = [_in_layout_of(w, g) for w, g in zip(dense, grads, strict=True)]
-    moved = [_in_layout_of(w, m) for w, m in zip(dense, buffers, strict=False)]
-    if not step((dense, paired, moved, started), scalars, rule):
-        return False
-    for original, used in (*zip(params, dense, strict=True), *zip(buffers, moved, strict=True)):
-        if used is not original:
-            original.copy_(used)
-    return True
-
-
-def _paired_native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    return _paired(_native, lists, scalars, rule)
-
-
-def _paired_triton(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    return _paired(_triton, lists, scalars, rule)
-
-
-_Dtypes = tuple[torch.dtype, ...]
-_F32, _F64, _F16, _BF16 = torch.float32, torch.float64, torch.float16, torch.bfloat16
-_TRITON_DTYPES = {_F32, _F64, _F16, _BF16}
-# Of weight, gradient and, if there are any, buffer.
-_CPU_DTYPES = {(x,) * n for x in (_F32, _F64) for n in (2, 3)}
-_CUDA_DTYPES = {(x,) * n for x in (_F32, _F16, _BF16) for n in (2, 3)} | {
-    (_F16, _F16, _F32),
-    (_BF16, _BF16, _F32),
-}
-
-
-def _implementations(device: str, dtypes: _Dtypes) -> dict[str, _Backend]:
-    """The backends that take tensors of these (weight, gradient, buffer) dtypes."""
-    found: dict[str, _Backend] = {"reference": _reference, "foreach": _foreach}
-    if device == "cpu" and dtypes in _CPU_DTYPES:
-        found["cpu"] = _paired_native
-    if device == "cuda" and dtypes in _CUDA_DTYPES:
-        found["cuda"] = _paired_native
-    runs_triton = device == "cuda" or (
-        device == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
-    )
-    if runs_triton and _TRITON_DTYPES.issuperset(dtypes):
-        found["triton"] = _paired_triton
-    return found
-
-
 @torch.library.impl(_LIBRARY, "lars_step_", "CompositeExplicitAutograd")
 def _lars_step_(
     params: list[Tensor],
@@ -212,9 +92,9 @@ def _lars_step_(
     _check_scalars(lr, grad_scale, found_inf)
     if not _step_at_once(lists, (lr, grad_scale, found_inf), rule, backend):
         _check_tensors(lists)
-        for (device, dtypes), rows in _buckets(params, grads, momentum_buffers).items():
-            scalars = tuple(_scalar(x, device) for x in (lr, grad_scale, found_inf))
-            implementations = _implementations(device.type, dtypes)
+        for (device, dtypes), rows in buckets(params, grads, momentum_buffers).items():
+            scalars = tuple(scalar_on(x, device) for x in (lr, grad_scale, found_inf))
+            implementations = implementations_for(device.type, dtypes)
             name = choose_backend(backend, device.type, implementations)
             taken = tuple([tensors[i] for i in rows] if tensors else [] for tensors in lists)
             if not implementations[name](taken, scalars, rule):  # type: ignore[arg-type]
@@ -223,17 +103,17 @@ def _lars_step_(
     torch.autograd.graph.increment_version([*params, *momentum_buffers])
 
 
-def _step_at_once(lists: _Lists, scalars: _Scalars, rule: LarsRule, backend: str | None) -> bool:
+def _step_at_once(lists: Lists, scalars: Scalars, rule: LarsRule, backend: str | None) -> bool:
     """The usual case: all tensors on one device, of like dtypes, paired; checked in C++."""
     device = lists[0][0].device if lists[0] else torch.device("meta")
     if device.type not in ("cpu", "cuda"):
         return False
-    able = _implementations(device.type, (_F32, _F32))
+    able = implementations_for(device.type, (torch.float32,) * 2)
     if choose_backend(backend, device.type, able) != device.type:
         return False
-    scalars = tuple(_scalar(x, device) for x in scalars)  # type: ignore[assignment]
+    scalars = tuple(scalar_on(x, device) for x in scalars)  # type: ignore[assignment]
     try:
-        return _native(lists, scalars, rule)
+        return native(lists, scalars, rule)
     except NotImplementedError:  # the dispatcher's, of a mix: the checks then say of what
         return False
 
@@ -251,7 +131,7 @@ def _fake(
     _check_places((params, grads, momentum_buffers, started))
 
 
-def _check_lengths(lists: _Lists, rule: LarsRule) -> None:
+def _check_lengths(lists: Lists, rule: LarsRule) -> None:
     params, grads, buffers, started = lists
     if len(grads) != len(params):
         raise InputError(f"grads has {len(grads)} tensors; give {len(params)}, one a weight")
@@ -273,7 +153,7 @@ def _check_scalars(lr: Tensor, grad_scale: Tensor | None, found_inf: Tensor | No
         check_number("lr", lr.item(), "0 or more", lambda x: x >= 0)
 
 
-def _check_places(lists: _Lists) -> None:
+def _check_places(lists: Lists) -> None:
     params = lists[0]
     for name, tensors in zip(
         ("params", "grads", "momentum_buffers", "started"), lists, strict=True
@@ -287,7 +167,7 @@ def _check_places(lists: _Lists) -> None:
                 )
 
 
-def _check_tensors(lists: _Lists) -> None:
+def _check_tensors(lists: Lists) -> None:
     _check_places(lists)
     params, grads, buffers, started = lists
     for name, tensors in (("params", params), ("grads", grads), ("momentum_buffers", buffers)):
@@ -303,35 +183,3 @@ def _check_tensors(lists: _Lists) -> None:
             raise InputError(
                 f"started[{i}] is {flag.dtype} of shape {tuple(flag.shape)}; give a () float32"
             )
-
-
-def _buckets(
-    params: list[Tensor], grads: list[Tensor], buffers: list[Tensor]
-) -> dict[tuple[torch.device, _Dtypes], list[int]]:
-    """Rows by device and by the dtypes of weight, gradient and buffer."""
-    found: dict[tuple[torch.device, _Dtypes], list[int]] = {}
-    for i, row in enumerate(zip(*filter(None, (params, grads, buffers)), strict=True)):
-        found.setdefault((row[0].device, tuple(x.dtype for x in row)), []).append(i)
-    return found
-
-
-def _scalar(x: Tensor | None, device: torch.device) -> Tensor | None:
-    """A () tensor of ``exact_dtype`` on ``device``; float32 on a GPU stays: a cast is a launch."""
-    if x is None:
-        return None
-    if device.type == "cuda" and x.device == device and x.dtype == torch.float32:
-        return x.reshape(())
-    # The host would read a copy from the GPU before it has arrived.
-    return x.reshape(()).to(device, exact_dtype(device), non_blocking=device.type == "cuda")
-
-
-def _is_dense(w: Tensor) -> bool:
-    """Whether ``w`` fills its memory without gaps or overlaps, in whatever order."""
-    return w.is_contiguous() or torch.empty_like(w).stride() == w.stride()
-
-
-def _in_layout_of(w: Tensor, x: Tensor) -> Tensor:
-    """``x``, or a copy of it whose elements lie in memory as those of ``w``."""
-    if x.stride() == w.stride() or (x.is_contiguous() and w.is_contiguous()):
-        return x
-    return torch.empty_like(w, dtype=x.dtype).copy_(x)

@@ -12,7 +12,7 @@ from torch import Tensor
 from mflag.ops.lars_reference import norm, trust_ratio, write_
 from mflag.ops.lars_rule import LarsRule
 
-_Values = Sequence[Tensor]
+_Values = list[Tensor] | tuple[Tensor, ...]
 
 
 def step_tensors_(
@@ -111,8 +111,8 @@ def _decayed(g: _Values, w: _Values, rule: LarsRule) -> _Values:
 def _trust_ratios(
     w: _Values, divided_by: _Values, lr: Tensor, rule: LarsRule
 ) -> tuple[_Values, _Values]:
-    norms = (torch.stack([norm(x) for x in values]) for values in (w, divided_by))
-    q, is_zero = trust_ratio(*norms, lr, rule)
+    w_norms, divisors = (torch.stack([norm(x) for x in values]) for values in (w, divided_by))
+    q, is_zero = trust_ratio(w_norms, divisors, lr, rule)
     return q.unbind(), is_zero.unbind()
 
 
