@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import triton.language as tl
-from mflag.kernels.lars import CHUNK, norms_kernel, update_kernel
+from mflag.kernels.lars import norms_kernel, update_kernel
+from mflag.kernels.lars_carried import carried_update_kernel, repair_kernel
+from mflag.kernels.lars_tables import CHUNK
 from mflag.kernels.launch_table import lars_row
 
 from bench.compiled.case import CudaCase, CudaLaunch, Launch, TritonCase
@@ -20,6 +22,9 @@ TYPES = {
     "partial": "*fp64",
     "counters": "*i32",
     "coefficients": "*fp64",
+    "is_written": "*i32",
+    "is_wrong": "*i32",
+    "tripped": "*fp32",
 }
 NORMS = {"separate": 0, "decayed": 1, "momentum": 2}
 DTYPES = {"fp32": tl.float32, "bf16": tl.bfloat16, "fp16": tl.float16, "fp64": tl.float64}
@@ -27,17 +32,22 @@ KERNELS: tuple[tuple[Any, str], ...] = (
     (norms_kernel, "norms_warps"),
     (update_kernel, "update_warps"),
 )
+CARRIED: tuple[tuple[Any, str], ...] = (
+    (norms_kernel, "norms_warps"),
+    (carried_update_kernel, "update_warps"),
+    (repair_kernel, "update_warps"),
+)
 
 
 def _triton_cases(norm: str, dtype: str, flag: str, quick: bool = False) -> Iterator[TritonCase]:
-    """``flag``: ``scaled`` (by GradScaler), ``misaligned`` addresses, or ``nesterov``."""
+    """``flag``: ``scaled`` (by GradScaler), ``misaligned``, ``nesterov``, or ``carried`` norms."""
     is_nesterov = flag == "nesterov"
     constants = dict.fromkeys(("W", "G", "M"), DTYPES[dtype]) | {
         "COMPUTE": tl.float64 if dtype == "fp64" else tl.float32,
         "NORM": NORMS[norm], "ZERO_IS_PLAIN": is_nesterov, "TRUST_CLIP": True,
         "CLIP_ZERO_NORM": True, "LR_IN_MOMENTUM": False, "MAXIMIZE": True,
         "HAS_STARTED": not is_nesterov, "HAS_MOMENTUM": True, "NESTEROV": is_nesterov,
-        "IS_ALIGNED": flag != "misaligned", "CHUNK": CHUNK,
+        "IS_ALIGNED": flag != "misaligned", "CARRIES": flag == "carried", "CHUNK": CHUNK,
     }  # fmt: skip
     if flag != "scaled":
         constants |= {"grad_scale": None, "found_inf": None}
@@ -45,7 +55,7 @@ def _triton_cases(norm: str, dtype: str, flag: str, quick: bool = False) -> Iter
     def launch(warps: str, capability: int) -> Launch:
         return Launch(constants, getattr(lars_row(capability), warps))
 
-    for kernel, warps in KERNELS:
+    for kernel, warps in CARRIED if flag == "carried" else KERNELS:
         yield TritonCase(
             op="lars",
             name=f"{norm}-{flag}",
@@ -88,6 +98,8 @@ CASES: list[TritonCase | CudaCase] = [
         and (norm, flag) in (("separate", "scaled"), ("momentum", "misaligned")),
     )
 ]
+for dtype in DTYPES:
+    CASES += _triton_cases("separate", dtype, "carried", quick=dtype == "fp32")
 CASES += [
     _cuda_case(dtypes)
     for dtypes in (
