@@ -128,6 +128,9 @@ def _fake(
     **__: Any,
 ) -> None:
     # One meta tensor in a list brings all of it here: it must not pass for a step that was done.
+    kinds = {w.device.type for w in params}
+    if "meta" in kinds and len(kinds) > 1:
+        raise InputError(f"params are on {' and '.join(sorted(kinds))}; step those on meta apart")
     _check_places((params, grads, momentum_buffers, started))
 
 
