@@ -170,7 +170,8 @@ class LARS(torch.optim.Optimizer):
         ]
         for number, (group, taken) in enumerate(zip(self.param_groups, rows, strict=True)):
             _check_gradients(number, group, taken)
-        self._norms.look()
+        if any(group["carry_weight_norms"] for group in self.param_groups):
+            self._norms.look()
         for group, taken in zip(self.param_groups, rows, strict=True):
             self._step_group(group, [p for _, p, _ in taken], [g for _, _, g in taken])
         return loss
@@ -282,7 +283,11 @@ class LARS(torch.optim.Optimizer):
         """Restore from a pickle or a copy: a buffer that exists has seen a step."""
         super().__setstate__(state)
         self._started = {}
-        self._norms = WeightNorms()
+        if "_norms" not in self.__dict__:  # a copy; load_state_dict comes here too
+            self._norms = WeightNorms()
+        self._norms.forget()
+        for group in self.param_groups:
+            group.setdefault("carry_weight_norms", False)  # of a pickle that has none
 
 
 def _take_foreach(options: dict[str, Any], foreach: bool | None) -> None:

@@ -203,6 +203,15 @@ def test_a_step_that_found_inf_keeps_what_it_carries():
 
 
 @NEEDS_TRITON
+def test_loading_a_state_does_not_switch_it_on_again():
+    net = Net()
+    optimizer = LARS(net.parameters(), carry_weight_norms=True, **OPTIONS)
+    optimizer._norms.is_on = False
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert not optimizer._norms.is_on
+
+
+@NEEDS_TRITON
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
 def test_a_copy_carries_nothing_over(clone):
     optimizer = LARS(Net().parameters(), carry_weight_norms=True, **OPTIONS)
