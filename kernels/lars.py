@@ -68,7 +68,6 @@ def norms_kernel(
                 sum_w = squares(load_chunk(w_at, left, COMPUTE, CHUNK))
         else:
             w = load_chunk(w_at, left, COMPUTE, CHUNK)
-            sum_w = squares(w)
         x = load_chunk(pointer_to(tl.load(entry + 1), start, G, IS_ALIGNED), left, COMPUTE, CHUNK)
         x = x * factor.to(COMPUTE)
         if NORM != SEPARATE:
@@ -79,6 +78,8 @@ def norms_kernel(
             )
             mu = number(table, 0)
             x = mu.to(COMPUTE) * m + (1 - mu).to(COMPUTE) * x
+        if not CARRIES:
+            sum_w = squares(w)
         tl.store(partial + 2 * chunk, sum_w)
         tl.store(partial + 2 * chunk + 1, squares(x))
 
