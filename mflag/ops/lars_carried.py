@@ -1,5 +1,6 @@
 """The LARS step with weight norms carried from the step before: Triton kernels only."""
 
+import os
 from typing import Any
 
 import torch
@@ -68,10 +69,11 @@ def carried_size(numel: int) -> int:
 def can_carry(tensors: list[Tensor], backend: str | None) -> bool:
     """Whether the kernels step a weight, gradient and buffer with a carried norm.
 
-    Elsewhere the weight is read once for its norm and its update: nothing is saved by carrying.
+    The CPU kernel reads a weight once for both its norm and its update and has nothing to save.
     """
     w = tensors[0]
-    if backend != "triton" and not (backend is None and w.device.type == "cuda"):
+    named = backend or os.environ.get("MFLAG_BACKEND")
+    if named != "triton" and not (named is None and w.device.type == "cuda"):
         return False
     if backends()["triton"] is not True or not is_dense(w):
         return False

@@ -91,13 +91,13 @@ class LARS(torch.optim.Optimizer):
             foreach: True is ``backend="foreach"``, torch's foreach operations. False and None leave
                 the choice to ``backend``.
             carry_weight_norms: keep ‖w‖ from one step for the next instead of reading w for it.
-                Only with norm ``separate``, and only the Triton kernels on a GPU gain from it (six
-                streams instead of seven, with one launch more): elsewhere the weight is read once
-                for its norm and its update, and this changes nothing. Writes by others
-                between steps are found before a weight is updated: the step is taken with the
-                right norm, also where it had begun with the wrong one (then equal up to rounding),
-                a warning follows, and nothing is carried any more. See
-                :class:`mflag.optim.weight_norms.WeightNorms`.
+                Only with norm ``separate``, and only the Triton kernels do so, which ``backend``
+                None then takes on a GPU: six streams instead of seven, with one launch more.
+                Elsewhere nothing changes: the CPU kernel reads a weight once for its norm and its
+                update. Writes by others between steps are found before the weight is updated: the
+                step is taken with the right norm (parts of a tensor that had begun with the wrong
+                one go back first, exact up to rounding), a warning follows at the next step, and
+                nothing is carried any more. See :class:`mflag.optim.weight_norms.WeightNorms`.
             backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
 
         Raises:
