@@ -103,5 +103,21 @@ def augment_row(capability: int) -> Augment:
     return AUGMENT[_nearest(capability, AUGMENT)]
 
 
+class Lars(NamedTuple):
+    """Warps of the two launches of a LARS step."""
+
+    norms_warps: int
+    update_warps: int
+
+
+# compute capability: row
+LARS = {80: Lars(8, 8), 90: Lars(8, 8)}
+
+
+def lars_row(capability: int) -> Lars:
+    """Return the row of ``capability`` (major · 10 + minor), or of the nearest older one."""
+    return LARS[_nearest(capability, LARS)]
+
+
 def _nearest(capability: int, known: Collection[int]) -> int:
     return max((older for older in known if older <= capability), default=min(known))

@@ -2,24 +2,20 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/tensor.h>
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 #include <vector>
 
+#include "../shared/lars_lists.h"
 #include "lars_formula.h"
 #include "lars_tasks.h"
-
-using torch::stable::Tensor;
 
 namespace mflag::lars {
 namespace {
 
-using Tensors = std::vector<Tensor>;
-
 template <class T>
-void run_step(const Tensors& params, const Tensors& grads, const Tensors& buffers,
-              const Tensors& started, const Rule& rule) {
+void run_step(const Lists& lists, const Rule& rule) {
+  const auto& [params, grads, buffers, started] = lists;
   std::vector<Item<T>> items;
   items.reserve(params.size());
   for (size_t i = 0; i < params.size(); ++i)
@@ -31,60 +27,16 @@ void run_step(const Tensors& params, const Tensors& grads, const Tensors& buffer
   Step<T>(std::move(items), rule).run();
 }
 
-// Whether x fills its memory without gaps or overlaps, in whatever order of dimensions.
-bool is_dense(const Tensor& x) {
-  if (x.is_contiguous()) return true;
-  std::vector<std::pair<int64_t, int64_t>> dims;
-  for (int64_t d = 0; d < x.dim(); ++d)
-    if (x.size(d) > 1) dims.emplace_back(x.stride(d), x.size(d));
-  std::sort(dims.begin(), dims.end());
-  int64_t filled = 1;
-  for (const auto& [stride, size] : dims) {
-    if (stride != filled) return false;
-    filled *= size;
-  }
-  return true;
-}
-
-// Whether the values of x and w pair up by their order in memory.
-bool pairs_with(const Tensor& x, const Tensor& w) {
-  if (!x.is_cpu() || x.scalar_type() != w.scalar_type() || x.dim() != w.dim()) return false;
-  const auto size = w.sizes(), stride = w.strides(), x_size = x.sizes(), x_stride = x.strides();
-  for (size_t d = 0; d < size.size(); ++d)
-    if (x_size[d] != size[d] || (size[d] > 1 && x_stride[d] != stride[d])) return false;
-  return true;
-}
-
-bool is_flag(const Tensor& x) {
-  return x.is_cpu() && x.numel() == 1 && x.scalar_type() == torch::headeronly::ScalarType::Float;
-}
-
-// Whether a list belongs to n weights; a list that the rule does not need may be left out.
-bool has_length(const Tensors& list, size_t n, bool is_needed) {
-  return list.size() == n || (list.empty() && !is_needed);
-}
-
-bool fits(const Tensors& params, const Tensors& grads, const Tensors& buffers,
-          const Tensors& started, const Rule& rule) {
-  using torch::headeronly::ScalarType;
-  const bool needs_buffers = rule.momentum != 0 || rule.norm == Norm::momentum;
-  if (!has_length(grads, params.size(), true) || !has_length(started, params.size(), false) ||
-      !has_length(buffers, params.size(), needs_buffers))
-    return false;
-  const auto dtype = params[0].scalar_type();
+bool fits(const Lists& lists, const Rule& rule) {
+  if (!lists.have_lengths(rule.needs_buffers()) || !lists.params[0].is_cpu()) return false;
+  const auto dtype = lists.params[0].scalar_type();
   if (dtype != ScalarType::Float && dtype != ScalarType::Double) return false;
-  for (size_t i = 0; i < params.size(); ++i) {
-    const auto& w = params[i];
-    if (!w.is_cpu() || w.scalar_type() != dtype || !is_dense(w)) return false;
-    if (!pairs_with(grads[i], w) || (!buffers.empty() && !pairs_with(buffers[i], w))) return false;
-    if (!started.empty() && !is_flag(started[i])) return false;
-  }
-  return true;
+  return lists.pair_up({dtype, dtype, dtype});
 }
 
 bool is_number(const std::optional<Tensor>& x) {
   return !x || (x->is_cpu() && x->numel() == 1 &&
-                x->scalar_type() == torch::headeronly::ScalarType::Double);
+                x->scalar_type() == ScalarType::Double);
 }
 
 double value_or(const std::optional<Tensor>& x, double otherwise) {
@@ -104,12 +56,13 @@ bool lars_step_(Tensors params, Tensors grads, Tensors buffers, Tensors started,
                   weight_decay, trust_coefficient, eps, static_cast<Norm>(norm), nesterov,
                   zero_is_plain, trust_clip, clip_zero_norm, adapt_without_decay, lr_in_momentum,
                   exclude};
-  if (!fits(params, grads, buffers, started, rule)) return false;
+  const Lists lists{std::move(params), std::move(grads), std::move(buffers), std::move(started)};
+  if (!fits(lists, rule)) return false;
   if (value_or(found_inf, 0) != 0) return true;
-  if (params[0].scalar_type() == torch::headeronly::ScalarType::Double)
-    run_step<double>(params, grads, buffers, started, rule);
+  if (lists.params[0].scalar_type() == ScalarType::Double)
+    run_step<double>(lists, rule);
   else
-    run_step<float>(params, grads, buffers, started, rule);
+    run_step<float>(lists, rule);
   return true;
 }
 

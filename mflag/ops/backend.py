@@ -22,7 +22,7 @@ def names_on(device: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if device in devices.get(name, (device,)))
 
 
-_ORDER = {"cuda": ("cuda", "triton", "reference"), "cpu": ("cpu", "reference")}
+_ORDER = {"cuda": ("cuda", "triton", "foreach", "reference"), "cpu": ("cpu", "reference")}
 
 
 def choose_backend(forced: str | None, device: str, implementations: Collection[str]) -> str:
@@ -60,7 +60,7 @@ def choose_backend(forced: str | None, device: str, implementations: Collection[
         return forced
     if preferred and preferred in implementations:
         return preferred
-    order = _ORDER.get(device, ("reference",))
+    order = _ORDER.get(device, ("foreach", "reference"))
     return next(name for name in order if name in implementations and able[name] is True)
 
 

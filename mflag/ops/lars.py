@@ -1,6 +1,6 @@
 """The LARS step over a list of tensors: schema, checks, choice of backend."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,8 +9,9 @@ from torch import Tensor
 from mflag.errors import InputError
 from mflag.ops.arguments import check_backend
 from mflag.ops.backend import choose_backend
-from mflag.ops.lars_reference import step_tensor_
-from mflag.ops.lars_rule import EXCLUDES, NORMS, LarsRule, check_number
+from mflag.ops.lars_backends import Lists, Scalars, buckets, implementations_for, native, scalar_on
+from mflag.ops.lars_reference import exact_dtype
+from mflag.ops.lars_rule import LarsRule, check_number
 
 _LISTS = ("params", "grads", "momentum_buffers", "started")
 _LIBRARY = torch.library.Library("mflag", "FRAGMENT")
@@ -63,7 +64,8 @@ def lars_step_(
     if not isinstance(lr, Tensor):
         check_number("lr", lr, "0 or more", lambda x: x >= 0)
         # Born where it is read: a copy from the host would wait, and CUDA graphs refuse it.
-        lr = torch.full((), lr, dtype=torch.float64, device=_reader_of_lr(params))
+        device = _reader_of_lr(params)
+        lr = torch.full((), lr, dtype=exact_dtype(device), device=device)
     try:
         torch.ops.mflag.lars_step_(
             *map(list, lists), lr, grad_scale, found_inf, backend, **rule,
@@ -99,63 +101,6 @@ def _reader_of_lr(params: Sequence[Tensor]) -> torch.device:
     return devices[0] if devices else torch.device("cpu")
 
 
-_Lists = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
-_Scalars = tuple[Tensor | None, Tensor | None, Tensor | None]
-
-
-def _reference(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    params, grads, buffers, started = lists
-    lr, grad_scale, found_inf = scalars
-    for i, w in enumerate(params):
-        step_tensor_(
-            w,
-            grads[i],
-            buffers[i] if buffers else None,
-            started[i].reshape(()) if started else None,
-            rule=rule,
-            lr=lr,  # type: ignore[arg-type]
-            grad_scale=grad_scale,
-            found_inf=found_inf,
-        )
-    return True
-
-
-def _native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    """Step tensors that pair by memory order; False: these do not, and nothing was written.
-
-    Raises:
-        NotImplementedError: no kernel for their device or layout; nothing was written.
-    """
-    return torch.ops.mflag_native.lars_step_(
-        *lists, *scalars,
-        rule.momentum, rule.dampening, rule.weight_decay, rule.nesterov,
-        rule.trust_coefficient, rule.eps,
-        NORMS.index(rule.norm), rule.zero_norm == "plain", rule.trust_clip, rule.clip_zero_norm,
-        EXCLUDES.index(rule.exclude), rule.adapt_without_decay, rule.lr_in_momentum, rule.maximize,
-    )  # fmt: skip
-
-
-def _paired_native(lists: _Lists, scalars: _Scalars, rule: LarsRule) -> bool:
-    """The same after copying what lies in memory in another order than its weight."""
-    params, grads, buffers, started = lists
-    dense = [w if _is_dense(w) else w.contiguous() for w in params]
-    paired = [_in_layout_of(w, g) for w, g in zip(dense, grads, strict=True)]
-    moved = [_in_layout_of(w, m) for w, m in zip(dense, buffers, strict=False)]
-    fits = _native((dense, paired, moved, started), scalars, rule)
-    if not fits:
-        return False
-    for original, used in (*zip(params, dense, strict=True), *zip(buffers, moved, strict=True)):
-        if used is not original:
-            original.copy_(used)
-    return True
-
-
-_Backends = dict[str, Callable[[_Lists, _Scalars, LarsRule], bool]]
-_PORTABLE: _Backends = {"reference": _reference}
-_BACKENDS: dict[str, _Backends] = {"cpu": {"cpu": _paired_native, "reference": _reference}}
-_NATIVE_DTYPES = (torch.float32, torch.float64)
-
-
 @torch.library.impl(_LIBRARY, "lars_step_", "CompositeExplicitAutograd")
 def _lars_step_(
     params: list[Tensor],
@@ -174,9 +119,9 @@ def _lars_step_(
     _check_scalars(lr, grad_scale, found_inf)
     if not _step_at_once(lists, (lr, grad_scale, found_inf), rule, backend):
         _check_tensors(lists)
-        for (device, dtype), rows in _buckets(params, grads, momentum_buffers).items():
-            scalars = tuple(_scalar(x, device) for x in (lr, grad_scale, found_inf))
-            implementations = _BACKENDS.get(device.type, _PORTABLE) if dtype else _PORTABLE
+        for (device, dtypes), rows in buckets(params, grads, momentum_buffers).items():
+            scalars = tuple(scalar_on(x, device) for x in (lr, grad_scale, found_inf))
+            implementations = implementations_for(device.type, dtypes)
             name = choose_backend(backend, device.type, implementations)
             taken = tuple([tensors[i] for i in rows] if tensors else [] for tensors in lists)
             if not implementations[name](taken, scalars, rule):  # type: ignore[arg-type]
@@ -185,16 +130,17 @@ def _lars_step_(
     torch.autograd.graph.increment_version([*params, *momentum_buffers])
 
 
-def _step_at_once(lists: _Lists, scalars: _Scalars, rule: LarsRule, backend: str | None) -> bool:
-    """The usual case: every tensor on the CPU, of one dtype, paired; checked in C++ for speed."""
-    if not lists[0] or not lists[0][0].is_cpu:
+def _step_at_once(lists: Lists, scalars: Scalars, rule: LarsRule, backend: str | None) -> bool:
+    """The usual case: all tensors on one device, of like dtypes, paired; checked in C++."""
+    device = lists[0][0].device if lists[0] else torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
         return False
-    if choose_backend(backend, "cpu", _BACKENDS["cpu"]) != "cpu":
+    able = implementations_for(device.type, (torch.float32,) * 2)
+    if choose_backend(backend, device.type, able) != device.type:
         return False
-    cpu = torch.device("cpu")
-    scalars = tuple(_scalar(x, cpu) for x in scalars)  # type: ignore[assignment]
+    scalars = tuple(scalar_on(x, device) for x in scalars)  # type: ignore[assignment]
     try:
-        return _native(lists, scalars, rule)
+        return native(lists, scalars, rule)
     except NotImplementedError:  # the dispatcher's, of a mix: the checks then say of what
         return False
 
@@ -209,10 +155,13 @@ def _fake(
     **__: Any,
 ) -> None:
     # One meta tensor in a list brings all of it here: it must not pass for a step that was done.
+    kinds = {w.device.type for w in params}
+    if "meta" in kinds and len(kinds) > 1:
+        raise InputError(f"params are on {' and '.join(sorted(kinds))}; step those on meta apart")
     _check_places((params, grads, momentum_buffers, started))
 
 
-def _check_lengths(lists: _Lists, rule: LarsRule) -> None:
+def _check_lengths(lists: Lists, rule: LarsRule) -> None:
     params, grads, buffers, started = lists
     if len(grads) != len(params):
         raise InputError(f"grads has {len(grads)} tensors; give {len(params)}, one a weight")
@@ -234,7 +183,7 @@ def _check_scalars(lr: Tensor, grad_scale: Tensor | None, found_inf: Tensor | No
         check_number("lr", lr.item(), "0 or more", lambda x: x >= 0)
 
 
-def _check_places(lists: _Lists) -> None:
+def _check_places(lists: Lists) -> None:
     params = lists[0]
     for name, tensors in zip(_LISTS, lists, strict=True):
         for i, (w, x) in enumerate(zip(params, tensors, strict=False)):
@@ -246,7 +195,7 @@ def _check_places(lists: _Lists) -> None:
                 )
 
 
-def _check_tensors(lists: _Lists) -> None:
+def _check_tensors(lists: Lists) -> None:
     _check_places(lists)
     params, grads, buffers, started = lists
     for name, tensors in (("params", params), ("grads", grads), ("momentum_buffers", buffers)):
@@ -262,36 +211,3 @@ def _check_tensors(lists: _Lists) -> None:
             raise InputError(
                 f"started[{i}] is {flag.dtype} of shape {tuple(flag.shape)}; give a () float32"
             )
-
-
-def _buckets(
-    params: list[Tensor], grads: list[Tensor], buffers: list[Tensor]
-) -> dict[tuple[torch.device, torch.dtype | None], list[int]]:
-    """Rows by device and native dtype; None: a dtype or a mix that only the reference takes."""
-    found: dict[tuple[torch.device, torch.dtype | None], list[int]] = {}
-    for i, w in enumerate(params):
-        dtype = w.dtype
-        same = grads[i].dtype == dtype and (not buffers or buffers[i].dtype == dtype)
-        key = (w.device, dtype if same and dtype in _NATIVE_DTYPES else None)
-        found.setdefault(key, []).append(i)
-    return found
-
-
-def _scalar(x: Tensor | None, device: torch.device) -> Tensor | None:
-    """A () float64 tensor on ``device``."""
-    if x is None:
-        return None
-    # The host would read a copy from the GPU before it has arrived.
-    return x.reshape(()).to(device, torch.float64, non_blocking=device.type == "cuda")
-
-
-def _is_dense(w: Tensor) -> bool:
-    """Whether ``w`` fills its memory without gaps or overlaps, in whatever order."""
-    return w.is_contiguous() or torch.empty_like(w).stride() == w.stride()
-
-
-def _in_layout_of(w: Tensor, x: Tensor) -> Tensor:
-    """``x``, or a copy of it whose elements lie in memory as those of ``w``."""
-    if x.stride() == w.stride() or (x.is_contiguous() and w.is_contiguous()):
-        return x
-    return torch.empty_like(w, dtype=x.dtype).copy_(x)

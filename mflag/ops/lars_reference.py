@@ -45,11 +45,11 @@ def step_tensor_(
     else:
         new_buffer, new_weight = _gradient_norm(x, g, buffer, started, lr, rule)
 
-    _write_(w, new_weight, found_inf)
+    write_(w, new_weight, found_inf)
     if m is not None and new_buffer is not None:
-        _write_(m, new_buffer, found_inf)
+        write_(m, new_buffer, found_inf)
     if started is not None:
-        _write_(started, torch.ones_like(started), found_inf)
+        write_(started, torch.ones_like(started), found_inf)
 
 
 def _gradient_norm(
@@ -60,8 +60,8 @@ def _gradient_norm(
         u = g
     else:
         d = _decayed(g, w, rule)
-        w_norm, divisor = _norm(w), _norm(g if rule.norm == "separate" else d)
-        q, is_zero = _trust_ratio(w_norm, divisor, lr, rule)
+        w_norm, divisor = norm(w), norm(g if rule.norm == "separate" else d)
+        q, is_zero = trust_ratio(w_norm, divisor, lr, rule)
         u = q * d if rule.zero_norm == "keep_decay" else torch.where(is_zero, g, q * d)
     if rule.lr_in_momentum:
         u, lr = lr * u, torch.ones_like(lr)
@@ -83,7 +83,7 @@ def _momentum_norm(
     m = rule.momentum * m + (1 - rule.momentum) * d
     if is_plain:
         return m, w - lr * m
-    q, _ = _trust_ratio(_norm(w), _norm(m), lr, rule)
+    q, _ = trust_ratio(norm(w), norm(m), lr, rule)
     return m, w - lr * q * m
 
 
@@ -92,10 +92,17 @@ def _decayed(g: Tensor, w: Tensor, rule: LarsRule) -> Tensor:
     return torch.add(g, w, alpha=rule.weight_decay) if rule.weight_decay else g
 
 
-def _trust_ratio(
+def trust_ratio(
     w_norm: Tensor, divisor: Tensor, lr: Tensor, rule: LarsRule
 ) -> tuple[Tensor, Tensor]:
-    """q, 1 where a norm is zero by the variant's own test; and that test."""
+    """Return q, 1 where a norm is zero by the variant's own test; and that test.
+
+    Args:
+        w_norm: ‖w‖, of one tensor or of several.
+        divisor: ‖g‖, ‖d‖ or ‖m‖, of the same shape.
+        lr: () γ.
+        rule: the formula.
+    """
     decay = rule.weight_decay * w_norm if rule.norm == "separate" else 0.0
     q = rule.trust_coefficient * w_norm / (divisor + decay + rule.eps)
     if rule.zero_norm == "keep_decay":
@@ -111,16 +118,22 @@ def _trust_ratio(
     return q, is_zero
 
 
-def _norm(x: Tensor) -> Tensor:
-    """() float64: the L2 norm, by rows in the dtype of ``x``, together in float64."""
+def norm(x: Tensor) -> Tensor:
+    """Return the L2 norm, () ``exact_dtype``: by rows in the dtype of ``x``, then in that."""
     x = x.reshape(-1)
     whole = x.numel() - x.numel() % _ROW
     rows = torch.linalg.vector_norm(x[:whole].view(-1, _ROW), dim=1)
     tail = torch.linalg.vector_norm(x[whole:]).reshape(1)
-    return torch.cat([rows, tail]).double().square().sum().sqrt()
+    return torch.cat([rows, tail]).to(exact_dtype(x.device)).square().sum().sqrt()
 
 
-def _write_(target: Tensor, value: Tensor, found_inf: Tensor | None) -> None:
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """Return what numbers are computed in: float64, but Apple's GPUs have no wider than float32."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def write_(target: Tensor, value: Tensor, found_inf: Tensor | None) -> None:
+    """Copy ``value`` into ``target``, unless ``found_inf`` is not 0."""
     if found_inf is not None:
         value = torch.where(found_inf != 0, target, value.to(target.dtype))
     target.copy_(value)

@@ -11,6 +11,7 @@ from torch.optim.optimizer import ParamsT
 from mflag.errors import InputError
 from mflag.ops.arguments import check_backend
 from mflag.ops.lars import lars_step_
+from mflag.ops.lars_carried import can_carry, lars_step_carried_
 from mflag.ops.lars_rule import LarsRule, check_number
 from mflag.optim.lars_exchange import (
     STATE_KEYS,
@@ -20,6 +21,7 @@ from mflag.optim.lars_exchange import (
     with_foreign_names,
 )
 from mflag.optim.lars_presets import preset_options
+from mflag.optim.weight_norms import WeightNorms
 
 _RULE = tuple(field.name for field in fields(LarsRule))
 
@@ -63,6 +65,8 @@ class LARS(torch.optim.Optimizer):
         lr_in_momentum: bool = False,
         state_key: str = "momentum_buffer",
         maximize: bool = False,
+        foreach: bool | None = None,
+        carry_weight_norms: bool = False,
         backend: str | None = None,
     ) -> None:
         """Take the parameters and the options.
@@ -85,6 +89,16 @@ class LARS(torch.optim.Optimizer):
             lr_in_momentum: γ enters before the momentum buffer.
             state_key: ``momentum_buffer`` | ``mu``: the buffer's name in the state.
             maximize: climb instead of descend.
+            foreach: True is ``backend="foreach"``, torch's foreach operations. False and None leave
+                the choice to ``backend``.
+            carry_weight_norms: keep ‖w‖ from one step for the next instead of reading w for it.
+                Only with norm ``separate``, and only the Triton kernels do so, which ``backend``
+                None then takes on a GPU: six streams instead of seven, with one launch more.
+                Elsewhere nothing changes: the CPU kernel reads a weight once for its norm and its
+                update. Writes by others between steps are found before the weight is updated: the
+                step is taken with the right norm (parts of a tensor that had begun with the wrong
+                one go back first, exact up to rounding), a warning follows at the next step, and
+                nothing is carried any more. See :class:`mflag.optim.weight_norms.WeightNorms`.
             backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
 
         Raises:
@@ -93,9 +107,11 @@ class LARS(torch.optim.Optimizer):
         defaults = {
             name: value
             for name, value in locals().items()
-            if name in (*_RULE, "lr", "state_key", "backend")
+            if name in (*_RULE, "lr", "state_key", "carry_weight_norms", "backend")
         }
+        _take_foreach(defaults, foreach)
         self._started: dict[Tensor, Tensor] = {}
+        self._norms = WeightNorms()
         super().__init__(params, defaults)
 
     @classmethod
@@ -121,7 +137,9 @@ class LARS(torch.optim.Optimizer):
         Raises:
             InputError: an option is out of range; the message names it.
         """
+        _take_foreach(param_group, param_group.pop("foreach", None))
         _check_options(self.defaults | param_group)
+        self._norms.forget()
         super().add_param_group(param_group)
 
     @torch.no_grad()
@@ -143,7 +161,7 @@ class LARS(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        grad_scale, found_inf = (getattr(self, name, None) for name in ("grad_scale", "found_inf"))
+        found_inf = getattr(self, "found_inf", None)
         # Elsewhere the device decides, without a read-back; here it costs nothing to look.
         if found_inf is not None and found_inf.device.type == "cpu" and bool(found_inf):
             return loss
@@ -153,21 +171,34 @@ class LARS(torch.optim.Optimizer):
         ]
         for number, (group, taken) in enumerate(zip(self.param_groups, rows, strict=True)):
             _check_gradients(number, group, taken)
+        if any(group["carry_weight_norms"] for group in self.param_groups):
+            self._norms.look()
         for group, taken in zip(self.param_groups, rows, strict=True):
-            params = [p for _, p, _ in taken]
-            buffers, started = self._buffers(group, params)
-            lars_step_(
-                params,
-                [g for _, _, g in taken],
-                buffers,
-                lr=group["lr"],
-                started=started,
-                grad_scale=grad_scale,
-                found_inf=found_inf,
-                backend=group["backend"],
-                **{name: group[name] for name in _RULE},
-            )
+            self._step_group(group, [p for _, p, _ in taken], [g for _, _, g in taken])
         return loss
+
+    def _step_group(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor]) -> None:
+        buffers, started = self._buffers(group, params)
+        options = {name: group[name] for name in ("lr", *_RULE)} | {
+            name: getattr(self, name, None) for name in ("grad_scale", "found_inf")
+        }
+        rows: dict[torch.device | None, list[int]] = {}
+        for i, p in enumerate(params):
+            carries = group["carry_weight_norms"] and self._norms.is_on
+            own = [p, grads[i], *buffers[i : i + 1]]
+            carries = carries and can_carry(own, group["backend"])
+            rows.setdefault(p.device if carries else None, []).append(i)
+        for device, chosen in rows.items():
+            w, g, m, flags = (
+                [x[i] for i in chosen] if x else [] for x in (params, grads, buffers, started)
+            )
+            if device is None:
+                lars_step_(w, g, m, started=flags, backend=group["backend"], **options)
+            else:
+                sums = [self._norms.sums_for(p) for p in w]
+                flag = self._norms.flag_of(device)
+                lars_step_carried_(w, g, m, sums, flag, started=flags, **options)
+                self._norms.note(w)
 
     def _buffers(
         self, group: dict[str, Any], params: list[Tensor]
@@ -227,6 +258,7 @@ class LARS(torch.optim.Optimizer):
             if not isinstance(state_dict, dict) or key not in state_dict:
                 raise InputError(f"state_dict has no {key!r}; give what an optimizer's has")
         translated = self._translated(state_dict, convert)
+        self._norms.forget()
         super().load_state_dict(translated)
         ids = [i for group in translated["param_groups"] for i in group["params"]]
         params = [p for group in self.param_groups for p in group["params"]]
@@ -255,6 +287,20 @@ class LARS(torch.optim.Optimizer):
         """Restore from a pickle or a copy: a buffer that exists has seen a step."""
         super().__setstate__(state)
         self._started = {}
+        if "_norms" not in self.__dict__:  # a copy; load_state_dict comes here too
+            self._norms = WeightNorms()
+        self._norms.forget()
+        for group in self.param_groups:
+            group.setdefault("carry_weight_norms", False)  # of a pickle that has none
+
+
+def _take_foreach(options: dict[str, Any], foreach: bool | None) -> None:
+    """Torch's name for one of our backends."""
+    if not foreach:
+        return
+    if options.get("backend") not in (None, "foreach"):
+        raise InputError(f"foreach is True and backend {options['backend']!r}; give one of them")
+    options["backend"] = "foreach"
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -264,6 +310,11 @@ def _check_options(options: dict[str, Any]) -> None:
     check_number("lr", lr, "0 or more", lambda x: x >= 0)
     LarsRule(**{name: options[name] for name in _RULE})
     check_backend(options["backend"], exists=True)
+    if options["carry_weight_norms"] and options["norm"] != "separate":
+        raise InputError(
+            f"carry_weight_norms is True and norm {options['norm']!r}; "
+            "that needs the weight itself, leave it False"
+        )
     if options["state_key"] not in STATE_KEYS:
         raise InputError(
             f"state_key is {options['state_key']!r}; choose one of {', '.join(STATE_KEYS)}"

@@ -18,6 +18,7 @@ _STRUCTURE = (
     "lr_in_momentum",
     "state_key",
 )
+_OF_A_MACHINE = ("backend", "carry_weight_norms")
 _TUNABLE = ("trust_coefficient", "eps", "trust_clip")
 _FOREIGN = ("trust_coeff", "eta", "always_adapt", "weight_decay_filter", "lars_adaptation_filter")
 
@@ -25,9 +26,9 @@ _FOREIGN = ("trust_coeff", "eta", "always_adapt", "weight_decay_filter", "lars_a
 def with_foreign_names(group: dict[str, Any]) -> dict[str, Any]:
     """Return a group's options under our names and those that timm, Barlow Twins and others read.
 
-    The forced backend stays out: it belongs to a machine, not to a run.
+    The forced backend stays out: it belongs to a machine, not to a run. So do carried norms.
     """
-    written = {key: value for key, value in group.items() if key != "backend"}
+    written = {key: value for key, value in group.items() if key not in _OF_A_MACHINE}
     is_filtered = group["exclude"] != "none"
     return written | {
         "trust_coeff": group["trust_coefficient"],
@@ -46,7 +47,7 @@ def merged_group(own: dict[str, Any], saved: dict[str, Any]) -> dict[str, Any]:
     """
     saved = _in_our_names(saved)
     same = all(saved.get(key, own[key]) == own[key] for key in _STRUCTURE if key != "state_key")
-    kept = {"backend", *_STRUCTURE} | (set() if same else set(_TUNABLE))
+    kept = {*_OF_A_MACHINE, *_STRUCTURE} | (set() if same else set(_TUNABLE))
     return own | {key: value for key, value in saved.items() if key not in kept}
 
 

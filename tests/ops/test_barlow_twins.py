@@ -17,7 +17,7 @@ NATIVE = [name for name in ("reference", "cpu") if backends()[name] is True]
 SHAPES = [(7, 19), (19, 7), (16, 16), (5, 1), (2, 3), (300, 400), (520, 140)]
 
 
-def views_of(family, rows, columns, dtype=torch.float32):
+def views_of(family, rows, columns, *, dtype=torch.float32):
     """Two views of one family: the second is the first with three tenths of noise."""
     z = inputs_of(family, rows, columns)
     noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(1))

@@ -11,7 +11,7 @@ from mflag.errors import InputError
 from mflag.ops import lars_step_
 from mflag.ops.lars_rule import NORMS, ZERO_NORMS
 
-BACKENDS = [name for name in ("reference", "cpu") if mflag.backends()[name] is True]
+BACKENDS = [name for name in ("reference", "foreach", "cpu") if mflag.backends()[name] is True]
 SHAPES = [(64, 3, 7, 7), (64,), (), (0, 3), (300_001,), (5, 7), (257, 513)]
 RULES: dict[str, dict[str, Any]] = {
     "separate": {"weight_decay": 0.01},
@@ -73,6 +73,16 @@ def test_two_calls_on_halves_give_the_bits_of_one(backend, rule):
     n = len(SHAPES)
     joined = halves[0][:3] + halves[1][: n - 3] + halves[0][3:] + halves[1][n - 3 :]
     assert equal_bits(whole, joined)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16], ids=str)
+@pytest.mark.parametrize("scalars", [{}, {"grad_scale": torch.tensor(3.0), "maximize": True}])
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_foreach_gives_the_bits_of_the_reference(rule, scalars, dtype):
+    given = tensors(dtype)
+    given[1][5].zero_()  # a zero norm
+    results = [stepped(name, rule, given, **scalars) for name in ("foreach", "reference")]
+    assert equal_bits(*results)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

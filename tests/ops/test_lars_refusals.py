@@ -9,9 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import mflag
 import mflag.ops.lars
+import mflag.ops.lars_backends
 from mflag.errors import InputError
 from mflag.ops import lars_step_
-from mflag.ops.lars import _scalar
+from mflag.ops.lars_backends import scalar_on
 
 BACKENDS = [name for name in ("reference", "cpu") if mflag.backends()[name] is True]
 
@@ -82,7 +83,8 @@ def test_a_flag_of_one_element_in_one_dimension_is_taken(backend):
 
 @pytest.mark.skipif("cpu" not in BACKENDS, reason="the native library was not built")
 def test_a_kernel_that_refuses_checked_tensors_is_an_error(monkeypatch):
-    monkeypatch.setattr(mflag.ops.lars, "_native", lambda *_: False)
+    for module in (mflag.ops.lars, mflag.ops.lars_backends):
+        monkeypatch.setattr(module, "native", lambda *_: False)
     with pytest.raises(RuntimeError, match="backend 'cpu' refused tensors"):
         lars_step_(*lists(), lr=0.1, backend="cpu")
 
@@ -102,7 +104,7 @@ class Copies(TorchFunctionMode):
 
 def test_copies_of_scalars_to_the_host_wait():
     with Copies() as copies:
-        _scalar(torch.tensor(0.1), torch.device("cpu"))
+        scalar_on(torch.tensor(0.1), torch.device("cpu"))
     assert copies.non_blocking == [False]
 
 

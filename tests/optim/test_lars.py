@@ -12,7 +12,7 @@ from mflag.errors import InputError
 from mflag.optim import LARS
 from mflag.optim.lars_presets import PRESETS
 
-BACKENDS = [name for name in ("reference", "cpu") if mflag.backends()[name] is True]
+BACKENDS = [name for name in ("reference", "foreach", "cpu") if mflag.backends()[name] is True]
 SHAPES = [(6, 4), (4,), (3, 4, 3, 3)]
 
 
