@@ -20,7 +20,7 @@ constexpr int64_t CHUNK = 16384;
 // A task: w, g and m of 65,536 floats are 768 KiB and stay in a core's L2 until their update.
 constexpr int64_t BLOCK = 4 * CHUNK;
 // With m too, a larger tensor leaves a usual L3 before its update.
-constexpr int64_t FITS_L3 = 24 * BLOCK;
+constexpr int64_t FITS_L3 = 12 * BLOCK;
 
 template <class T>
 struct Item {

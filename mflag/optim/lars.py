@@ -10,6 +10,7 @@ from torch.optim.optimizer import ParamsT
 
 from mflag.errors import InputError
 from mflag.ops.arguments import check_backend
+from mflag.ops.huge_pages import prefer_huge_pages
 from mflag.ops.lars import lars_step_
 from mflag.ops.lars_carried import can_carry, lars_step_carried_
 from mflag.ops.lars_rule import LarsRule, check_number
@@ -182,11 +183,12 @@ class LARS(torch.optim.Optimizer):
         options = {name: group[name] for name in ("lr", *_RULE)} | {
             name: getattr(self, name, None) for name in ("grad_scale", "found_inf")
         }
+        if not (group["carry_weight_norms"] and self._norms.is_on):
+            lars_step_(params, grads, buffers, started=started, backend=group["backend"], **options)
+            return
         rows: dict[torch.device | None, list[int]] = {}
         for i, p in enumerate(params):
-            carries = group["carry_weight_norms"] and self._norms.is_on
-            own = [p, grads[i], *buffers[i : i + 1]]
-            carries = carries and can_carry(own, group["backend"])
+            carries = can_carry([p, grads[i], *buffers[i : i + 1]], group["backend"])
             rows.setdefault(p.device if carries else None, []).append(i)
         for device, chosen in rows.items():
             w, g, m, flags = (
@@ -210,14 +212,17 @@ class LARS(torch.optim.Optimizer):
             return [], []
         buffers: list[Tensor] = []
         started: list[Tensor] = []
+        is_damped = group["dampening"] != 0
         for p in params:
             state = self.state[p]
             m = state.get(key)
             is_new = m is None
             if is_new:
                 m = state[key] = torch.zeros_like(p, memory_format=torch.preserve_format)
+                prefer_huge_pages(m)
+                prefer_huge_pages(p)
             buffers.append(m)
-            if group["dampening"] != 0:
+            if is_damped:
                 if p not in self._started:
                     self._started[p] = torch.full((), float(not is_new), device=p.device)
                 started.append(self._started[p])
