@@ -24,6 +24,28 @@ def kernels_table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def compiled_table(content: dict[str, Any]) -> str:
+    """A row a kernel, element type and architecture: the worst over its cases."""
+    versions = content["versions"]
+    lines = [
+        f"`{content['command']}`, triton {versions['triton']}, ptxas {versions['ptxas']}, "
+        f"nvcc {versions['nvcc']}; no GPU. The worst over the cases of each row.",
+        "",
+        "| op | backend | kernel | type | GPU | cases | registers | spilled bytes | shared bytes | "
+        "blocks a multiprocessor |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    names = ("op", "backend", "kernel", "dtype", "arch")
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in content["rows"]:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    for key, rows in sorted(groups.items()):
+        worst = [max(row[name] for row in rows) for name in ("registers", "spills", "shared")]
+        cells = [*key, len(rows), *worst, min(row["occupancy"] for row in rows)]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
 def demo_table(content: dict[str, Any]) -> str:
     """Macro AUC and unmentioned R² by encoder and share of labels, with intervals."""
     lines = [
@@ -90,6 +112,7 @@ def _where(content: dict[str, Any]) -> str:
 
 TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "kernels-cpu": ("docs/performance.md", "cpu/kernels.json", kernels_table),
+    "compiled": ("docs/performance.md", "compiled.json", compiled_table),
     "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),
     "phantom-probe": ("docs/phantom.md", "phantom-probe.json", phantom_probe_table),
     "demo": ("docs/results.md", "demo.json", demo_table),
