@@ -326,7 +326,8 @@ std::tuple<Tensor, Tensor> run(const Formula& f, const Tensor& z, bool need_grad
 }
 
 std::tuple<Tensor, Tensor> orthogonality(const Tensor& z, std::string norm, double scale, double target, double offdiag_weight,
-                                         double factor, double eps, bool need_grad) {
+                                         double factor, double eps, double diagonal_weight, bool need_grad) {
+  STD_TORCH_CHECK(diagonal_weight == 1, "orthogonality: the weight of the diagonal must be 1");
   STD_TORCH_CHECK(z.dim() == 2 && z.numel() > 0 && z.is_contiguous(), "orthogonality: z must be (B, N), contiguous, not empty");
   const Formula f{norm_of(norm), scale, target, offdiag_weight, factor, eps};
   return z.scalar_type() == torch::headeronly::ScalarType::Double ? run<double>(f, z, need_grad) : run<float>(f, z, need_grad);
@@ -338,7 +339,7 @@ std::tuple<Tensor, Tensor> orthogonality(const Tensor& z, std::string norm, doub
 STABLE_TORCH_LIBRARY_FRAGMENT(mflag_native, m) {
   m.def(
       "orthogonality(Tensor z, str norm, float scale, float target, float offdiag_weight, float factor, float eps, "
-      "bool need_grad) -> (Tensor, Tensor)");
+      "float diagonal_weight, bool need_grad) -> (Tensor, Tensor)");
 }
 
 STABLE_TORCH_LIBRARY_IMPL(mflag_native, CPU, m) { m.impl("orthogonality", TORCH_BOX(&mflag::orthogonality)); }

@@ -11,14 +11,14 @@ struct Backward {
 };
 
 __device__ inline Backward backward_of(const Problem& p, int64_t i, double sum, double radial) {
-  const double left = p.left_out(i), B = static_cast<double>(p.B);
-  double mean = 0, multiple = left, scale = p.outer();
-  if (has_mean(p.f.norm)) mean = sum / B;
+  const double left = p.left_out(i);
+  double mean = 0, multiple = left, scale = p.outer;
+  if (has_mean(p.f.norm)) mean = sum * p.inverse_B;
   if (has_radius(p.f.norm)) {
     const double inverse = p.inverse[i];
     scale *= fabs(inverse);
     if (p.f.norm == standardize)
-      multiple = left * variance_eps * inverse * inverse - radial / B;
+      multiple = left * variance_eps * inverse * inverse - radial * p.inverse_B;
     else if (!(inverse < 0))
       multiple = -radial;
   }
@@ -132,7 +132,7 @@ __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid
     buffer = other;
   }
 
-  const auto inner = static_cast<float>(p.inner());
+  const auto inner = static_cast<float>(p.inner);
   const int64_t column = begin + group * 4;
   double own[4][2] = {};
 #pragma unroll
@@ -158,7 +158,7 @@ __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid
     const int b = first + r;
     if (b >= p.B) continue;
     float out[4];
-    const float scale = p.f.norm == sample && !p.is_raw ? static_cast<float>(p.outer() * fabs(p.inverse[b])) : 1;
+    const float scale = p.f.norm == sample && !p.is_raw ? static_cast<float>(p.outer * fabs(p.inverse[b])) : 1;
 #pragma unroll
     for (int j = 0; j < 4; ++j)
       out[j] = p.f.norm == sample ? sums[r][j] * scale : column + j < p.N ? apply(backward[j], sums[r][j], xs[b * tile + group * 4 + j]) : 0;
@@ -168,12 +168,12 @@ __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid
 
 // After torch's product, in place: the backward of every norm but sample; reads Kx and x twice, the
 // second time from the L2 cache.
-__global__ void __launch_bounds__(1024) finish_columns(const __grid_constant__ Problem p, const float* x) {
-  __shared__ double scratch[32][column_tile + 1];
+__global__ void __launch_bounds__(512) finish_columns(const __grid_constant__ Problem p, const float* x) {
+  __shared__ double scratch[16][column_tile + 1];
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32, first = threadIdx.x / 32;
   const int64_t column = int64_t{blockIdx.x} * column_tile + lane;
   const bool is_inside = column < p.N;
-  const auto inner = static_cast<float>(p.inner());
+  const auto inner = static_cast<float>(p.inner);
   const auto h = [&](int64_t b, float value) {
     const float product = inner * p.gradient[b * p.N + column];
     return p.is_dual ? fmaf(p.kept[b], value, product) : product;
@@ -202,10 +202,10 @@ __global__ void __launch_bounds__(1024) finish_columns(const __grid_constant__ P
 __global__ void __launch_bounds__(256) finish_rows(const __grid_constant__ Problem p, const float* x) {
   __shared__ double scratch[32];
   const int64_t b = blockIdx.x;
-  const auto inner = static_cast<float>(p.inner());
+  const auto inner = static_cast<float>(p.inner);
   const double alpha = *p.alpha;
   const auto h = [&](int64_t i, float value) {
-    const double d = p.is_whole ? 0 : p.column_squares[i] / p.f.s;
+    const double d = p.is_whole ? 0 : p.column_squares[i] * p.inverse_s;
     const double weight = p.is_whole ? 0 : p.is_dual ? (p.f.delta - p.f.lambda) * d : p.f.delta * (d - p.f.t) - alpha;
     return fmaf(static_cast<float>(weight), value, inner * p.gradient[b * p.N + i]);
   };
@@ -218,7 +218,7 @@ __global__ void __launch_bounds__(256) finish_rows(const __grid_constant__ Probl
   const double radial = block_sum(own, scratch);
   const double inverse = p.inverse[b];
   const double multiple = !(inverse < 0) ? -radial : p.is_dual ? p.kept[b] : alpha;
-  const Backward backward{0, static_cast<float>(multiple), static_cast<float>(p.outer() * fabs(inverse))};
+  const Backward backward{0, static_cast<float>(multiple), static_cast<float>(p.outer * fabs(inverse))};
 #pragma unroll 4
   for (int64_t i = threadIdx.x; i < p.N; i += blockDim.x) {
     const float value = x[b * p.N + i];

@@ -21,10 +21,11 @@ __device__ inline double column_sum(double own, double (*scratch)[column_tile + 
   return total;
 }
 
-// `x` and `pieces` may be null: then the column sums alone. 1024 threads: at most 64 registers.
+// `x` and `pieces` may be null: then the column sums alone. With 1024 threads, 64 registers each, the
+// float64 division spills.
 template <typename T>
-__global__ void __launch_bounds__(1024) normalise_columns(const __grid_constant__ Problem p, const T* z, int norm, float* x, double* pieces) {
-  __shared__ double scratch[32][column_tile + 1];
+__global__ void __launch_bounds__(512) normalise_columns(const __grid_constant__ Problem p, const T* z, int norm, float* x, double* pieces) {
+  __shared__ double scratch[16][column_tile + 1];
   const int lane = threadIdx.x % 32, warps = blockDim.x / 32, first = threadIdx.x / 32;
   const int64_t column = int64_t{blockIdx.x} * column_tile + lane;
   const bool is_inside = column < p.N;
@@ -34,7 +35,7 @@ __global__ void __launch_bounds__(1024) normalise_columns(const __grid_constant_
     double own = 0;
 #pragma unroll 4
     for (int64_t b = first; b < p.B; b += warps) own += value(b);
-    mean = column_sum(own, scratch) / p.B;
+    mean = column_sum(own, scratch) / static_cast<double>(p.B);
   }
   if (has_radius(norm)) {
     double own = 0;
@@ -45,7 +46,7 @@ __global__ void __launch_bounds__(1024) normalise_columns(const __grid_constant_
     }
     const double squares = column_sum(own, scratch);
     const bool is_short = norm == feature && squares < p.f.eps * p.f.eps;
-    inverse = 1 / (norm == standardize ? sqrt(squares / p.B + variance_eps) : is_short ? p.f.eps : sqrt(squares));
+    inverse = 1 / (norm == standardize ? sqrt(squares * p.inverse_B + variance_eps) : is_short ? p.f.eps : sqrt(squares));
     if (first == 0 && is_inside) p.inverse[column] = is_short ? -inverse : inverse;
   }
   double squares = 0;

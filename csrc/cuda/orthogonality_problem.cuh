@@ -40,14 +40,14 @@ struct Problem {
   float *loss, *gradient;
   unsigned* counters;
 
-  __device__ double inner() const { return f.lambda / f.s; }
-  __device__ double outer() const { return 4 * f.a / f.s; }
+  // Worked out by the host: a float64 division takes a subroutine and its registers.
+  double inverse_s, inverse_B, inner, outer;  // 1/s, 1/B, λ/s, 4a/s
 
   // The multiple of x_i that the product lacks.
   __device__ double left_out(int64_t i) const {
-    const double d = column_squares[i] / f.s;
+    const double d = column_squares[i] * inverse_s;
     if (!is_dual) return f.delta * (d - f.t);
-    return (is_whole ? -f.delta * f.t : f.delta * (d - f.t) - f.lambda * d) + inner() * *alpha;
+    return (is_whole ? -f.delta * f.t : f.delta * (d - f.t) - f.lambda * d) + inner * *alpha;
   }
 };
 
@@ -94,9 +94,9 @@ __device__ inline void finish_value(const Problem& p) {
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x) own += term(i);
     return block_sum(own, scratch);
   };
-  const auto d = [&](int64_t i) { return p.column_squares[i] / f.s; };
+  const auto d = [&](int64_t i) { return p.column_squares[i] * p.inverse_s; };
   const auto square = [](double value) { return value * value; };
-  const double off = total(p.n_off, [&](int64_t i) { return __ldcg(p.off + i); }) / (f.s * f.s);
+  const double off = total(p.n_off, [&](int64_t i) { return __ldcg(p.off + i); }) * p.inverse_s * p.inverse_s;
   double excess = 0;
   if (!p.is_whole) excess = total(p.N, [&](int64_t i) { return square(d(i) - f.t); });
   if (!p.is_dual) {
@@ -106,24 +106,24 @@ __device__ inline void finish_value(const Problem& p) {
   }
   const auto diagonal = [&](int64_t b) { return __ldcg(p.diagonal + b); };
   const double trace = total(p.B, diagonal);
-  const double squares = off + total(p.B, [&](int64_t b) { return square(diagonal(b)); }) / (f.s * f.s);
+  const double squares = off + total(p.B, [&](int64_t b) { return square(diagonal(b)); }) * p.inverse_s * p.inverse_s;
   double value;
   if (p.is_whole)  // nothing cancels
-    value = f.delta * (squares - 2 * f.t * trace / f.s + p.N * f.t * f.t);
+    value = f.delta * (squares - 2 * f.t * trace * p.inverse_s + p.N * f.t * f.t);
   else
     value = f.delta * excess + f.lambda * (squares - total(p.N, [&](int64_t i) { return square(d(i)); }));
   // none and λ = δ: K − tsI multiplies x, and nothing is left.
   const bool is_exact = p.is_whole && f.norm == none && f.lambda > 0;
-  const double alpha = is_exact ? f.t * f.s : trace / p.B;
+  const double alpha = is_exact ? f.t * f.s : trace * p.inverse_B;
   if (threadIdx.x == 0) *p.alpha = alpha, *p.loss = static_cast<float>(f.a * value);
   for (int64_t b = threadIdx.x; b < p.B; b += blockDim.x) {
-    double kept = p.inner() * (diagonal(b) - alpha);
+    double kept = p.inner * (diagonal(b) - alpha);
     if (f.norm == sample) {
-      kept = p.inner() * diagonal(b) - f.delta * f.t;
+      kept = p.inner * diagonal(b) - f.delta * f.t;
       if (!p.is_raw && p.inverse[b] >= 0) {
         double own = 0;
         for (int64_t i = b; i < p.n_off; i += p.B) own += __ldcg(p.off + i);
-        kept = -p.inner() * own;
+        kept = -p.inner * own;
       }
     }
     p.kept[b] = static_cast<float>(kept);

@@ -40,6 +40,8 @@ class Steps {
       : device(device), z(z), type(type) {
     p.f = formula;
     p.B = B, p.N = N, p.loss = loss, p.gradient = gradient;
+    p.inverse_s = 1 / formula.s, p.inverse_B = 1.0 / B;
+    p.inner = formula.lambda / formula.s, p.outer = 4 * formula.a / formula.s;
     p.is_dual = B < N;
     p.is_whole = p.is_dual && formula.lambda == formula.delta;
     is_small = p.is_dual && B <= 256;
@@ -105,7 +107,7 @@ class Steps {
   }
 
   // Few warps where there are few rows; many to keep loads under way where there are few columns.
-  int column_threads() const { return p.B <= 128 ? 256 : p.B <= 512 ? 512 : 1024; }
+  int column_threads() const { return p.B <= 128 ? 256 : 512; }
 
   template <typename T>
   void columns(const T* from, int norm, float* to, double* pieces) {

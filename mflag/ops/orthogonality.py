@@ -121,7 +121,12 @@ def _reference(
 def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
     wide = widen(z.detach()).contiguous()
     scale = formula.scale or z.shape[0]
-    return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:6], need_grad)
+    return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:], need_grad)
+
+
+def _cuda(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
+    scale, z = formula.scale or z.shape[0], z.detach().contiguous()
+    return torch.ops.mflag_native.orthogonality(z, formula.norm, scale, *formula[2:], need_grad)
 
 
 def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
@@ -132,6 +137,7 @@ def _triton(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tup
 
 
 _BACKENDS: dict[str, Implementation] = {
+    "cuda": _cuda,
     "triton": _triton,
     "cpu": _native,
     "reference": _reference,
@@ -143,6 +149,8 @@ def _able(z: Tensor, formula: Formula) -> tuple[str, ...]:
     is_cpu = z.device.type == "cpu"
     is_plain = formula.norm != "center" and formula.diagonal_weight == 1
     refused = set() if is_cpu and is_plain else {"cpu"}
+    if z.device.type != "cuda" or z.dtype == torch.float64:  # float64: reference
+        refused.add("cuda")
     is_interpreted = not is_cpu or os.environ.get("TRITON_INTERPRET") == "1"
     if not (is_interpreted and _triton_takes(z, formula)):
         refused.add("triton")
