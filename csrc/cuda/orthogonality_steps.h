@@ -1,6 +1,7 @@
 // The launches of one call. `Device` is launch.h's, or the tests' that runs them on the host:
 //   launch(kernel, grid, block, shared_bytes, arguments...), counters(n), processors(),
-//   memory(bytes): for this call, 256-byte aligned;  multiply(a, b, out): torch's product.
+//   memory(bytes): for this call, 256-byte aligned;  multiply(a, b, out): torch's product;
+//   least_triangle(): the side from which half a product of K is cheaper than a launch.
 //
 // B <= 256, B < N: normalise, K with the loss, gradient: 3 launches (value alone 2; sample with
 // λ ≠ δ 5: d, and the rows' projection, need whole columns, then whole rows). z is read 3 times (2
@@ -138,10 +139,10 @@ class Steps {
 
   void rows() { device.launch(finish_rows, p.B, 256, 0, p, x); }
 
-  // The lower triangle of K by halves: 3 products of 4 quarters, 7 of 16. Each must still fill a GPU,
-  // about 132 tiles of 128 x 64; cuBLAS cuts the inner dimension where there are fewer.
+  // The lower triangle of K by halves: 3/4 of the products in 3 calls, or 5/8 of them in 7.
   void large_gram() {
-    const int levels = p.side >= 2048 ? 2 : p.side >= 1024 ? 1 : 0;
+    const int64_t least = device.least_triangle();
+    const int levels = p.side >= 2 * least ? 2 : p.side >= least ? 1 : 0;
     const Matrix whole{x, p.B, p.N, p.N, 1};
     triangle(p.is_dual ? whole : whole.transposed(), p.gram, levels);
     device.launch(gram_sums, pairs, 256, 0, p, levels > 0);
