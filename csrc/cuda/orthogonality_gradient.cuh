@@ -43,18 +43,37 @@ struct GradientShape {
   static constexpr int shared_bytes = (all_rows * tile + 2 * buffer) * static_cast<int>(sizeof(float));
 };
 
+// Neighbouring rows of K, by the widest vector; `place` is aligned to it.
+template <int rows>
+__device__ inline void load_rows(const float* place, float (&own)[rows]) {
+  static_assert(rows < 3 || rows % 4 == 0);
+  if constexpr (rows == 1) {
+    own[0] = place[0];
+  } else if constexpr (rows == 2) {
+    const float2 pair = *reinterpret_cast<const float2*>(place);
+    own[0] = pair.x, own[1] = pair.y;
+  } else {
+#pragma unroll
+    for (int r = 0; r < rows; r += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(place + r);
+      own[r] = four.x, own[r + 1] = four.y, own[r + 2] = four.z, own[r + 3] = four.w;
+    }
+  }
+}
+
 template <int rows, int tile>
 __device__ inline void multiply_rows(const float* k, const float* x, float (&sums)[rows][4]) {
 #pragma unroll
   for (int inner = 0; inner < gradient_depth; ++inner) {
     const float4 value = *reinterpret_cast<const float4*>(x + inner * tile);
+    float own[rows];
+    load_rows(k + inner * GradientShape<rows, tile>::all_rows, own);
 #pragma unroll
-    for (int r = 0; r < rows; ++r) {  // neighbours: the compiler reads them as one vector
-      const float own = k[inner * GradientShape<rows, tile>::all_rows + r];
-      sums[r][0] = fmaf(own, value.x, sums[r][0]);
-      sums[r][1] = fmaf(own, value.y, sums[r][1]);
-      sums[r][2] = fmaf(own, value.z, sums[r][2]);
-      sums[r][3] = fmaf(own, value.w, sums[r][3]);
+    for (int r = 0; r < rows; ++r) {
+      sums[r][0] = fmaf(own[r], value.x, sums[r][0]);
+      sums[r][1] = fmaf(own[r], value.y, sums[r][1]);
+      sums[r][2] = fmaf(own[r], value.z, sums[r][2]);
+      sums[r][3] = fmaf(own[r], value.w, sums[r][3]);
     }
   }
 }

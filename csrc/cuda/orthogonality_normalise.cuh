@@ -33,13 +33,13 @@ __global__ void __launch_bounds__(512) normalise_columns(const __grid_constant__
   double mean = 0, inverse = 1;
   if (has_mean(norm)) {
     double own = 0;
-#pragma unroll 4
+#pragma unroll 8
     for (int64_t b = first; b < p.B; b += warps) own += value(b);
     mean = column_sum(own, scratch) / static_cast<double>(p.B);
   }
   if (has_radius(norm)) {
     double own = 0;
-#pragma unroll 4
+#pragma unroll 8
     for (int64_t b = first; b < p.B; b += warps) {
       const double centred = value(b) - mean;
       own += centred * centred;
@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(512) normalise_columns(const __grid_constant__
     if (first == 0 && is_inside) p.inverse[column] = is_short ? -inverse : inverse;
   }
   double squares = 0;
-#pragma unroll 4
+#pragma unroll 8
   for (int64_t b = first; b < p.B; b += warps) {
     const float normalised = is_inside ? static_cast<float>((value(b) - mean) * inverse) : 0;
     const double square = static_cast<double>(normalised) * normalised;

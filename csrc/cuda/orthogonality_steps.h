@@ -107,8 +107,8 @@ class Steps {
     if (!p.is_whole) columns<float>(x, none, nullptr, nullptr);
   }
 
-  // Few warps where there are few rows; many to keep loads under way where there are few columns.
-  int column_threads() const { return p.B <= 128 ? 256 : 512; }
+  // A warp for 8 rows, all of them on their way from memory at once; 512 threads at most.
+  int column_threads() const { return 32 * static_cast<int>(std::clamp<int64_t>(ceil_divide(p.B, 8), 1, 16)); }
 
   template <typename T>
   void columns(const T* from, int norm, float* to, double* pieces) {
