@@ -25,7 +25,7 @@ class Device {
 
   template <typename... Parameters, typename... Arguments>
   void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, const Arguments&... arguments) const {
-    if (shared > 48 * 1024)  // of all kernels alike: an attribute of the function, not of the launch
+    if (shared > 32 * 1024)  // above 48 KB, static shared memory included, only by leave
       check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)), "shared memory");
     kernel<<<grid, block, shared, stream_>>>(static_cast<Parameters>(arguments)...);
     check_cuda(cudaGetLastError(), "kernel launch");

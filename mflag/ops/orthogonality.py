@@ -130,6 +130,11 @@ def _native(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tup
     return torch.ops.mflag_native.orthogonality(wide, formula.norm, scale, *formula[2:], need_grad)
 
 
+def _cuda(z: Tensor, formula: Formula, need_grad: bool, precision: str) -> tuple[Tensor, Tensor]:
+    scale, z = formula.scale or z.shape[0], z.detach().contiguous()
+    return torch.ops.mflag_native.orthogonality(z, formula.norm, scale, *formula[2:], need_grad)
+
+
 def _native_own_rows(
     z: Tensor, formula: Formula, need_grad: bool, own: OwnRows
 ) -> tuple[Tensor, Tensor]:
@@ -174,6 +179,7 @@ def _is_small_dual(z: Tensor) -> bool:
 
 
 _BACKENDS: dict[str, Implementation] = {
+    "cuda": _cuda,
     "triton": _triton,
     "cpu": _native,
     "reference": _reference,
@@ -181,13 +187,23 @@ _BACKENDS: dict[str, Implementation] = {
 
 
 def _able(z: Tensor) -> tuple[str, ...]:
-    """The backends that take this case, if they run here at all."""
+    """The backends that take this case, if they run here at all; those for a GPU have no float64."""
     names = names_on(z.device.type, _BACKENDS)
-    return tuple(name for name in names if name != "triton" or z.dtype != torch.float64)
+    return tuple(
+        name for name in names if name not in ("triton", "cuda") or z.dtype != torch.float64
+    )
 
 
-def _backend_of(z: Tensor, formula: Formula, backend: str | None) -> str:
-    return choose_by_name(backend, z.device.type, _able(z))
+def _backend_of(
+    z: Tensor, formula: Formula, backend: str | None, passed_over: tuple[str, ...] = ()
+) -> str:
+    """``passed_over``: what is taken only when it is forced."""
+    names = _able(z)
+    if not backend and not z.is_cpu and z.shape[0] < z.shape[1] and needs_float64(formula):
+        passed_over = ("cuda", "triton")
+    if not backend:
+        names = tuple(name for name in names if name not in passed_over)
+    return choose_by_name(backend, z.device.type, names)
 
 
 @torch.library.impl(_LIBRARY, "orthogonality", "CompositeExplicitAutograd")
@@ -233,7 +249,7 @@ def orthogonality_of_rows(
     """
     check_formula(formula, precision)
     check_latents(z)
-    name = _backend_of(z, formula, backend)
+    name = _backend_of(z, formula, backend, passed_over=("cuda",))  # it does all rows
     device = z.device.type
     with torch.autocast(device, enabled=False), float32_products(device, precision):
         if name == "reference":
