@@ -187,7 +187,7 @@ _BACKENDS: dict[str, Implementation] = {
 
 
 def _able(z: Tensor) -> tuple[str, ...]:
-    """The backends that take this case, if they run here at all; those for a GPU have no float64."""
+    """The backends that take this case, if they run here at all: a GPU's have no float64."""
     names = names_on(z.device.type, _BACKENDS)
     return tuple(
         name for name in names if name not in ("triton", "cuda") or z.dtype != torch.float64
