@@ -10,7 +10,7 @@ from torch.optim.optimizer import ParamsT
 
 from mflag.errors import InputError
 from mflag.ops.arguments import check_backend
-from mflag.ops.huge_pages import prefer_huge_pages
+from mflag.ops.huge_pages import zeros_like_on_huge_pages
 from mflag.ops.lars import lars_step_
 from mflag.ops.lars_carried import can_carry, lars_step_carried_
 from mflag.ops.lars_rule import LarsRule, check_number
@@ -218,9 +218,7 @@ class LARS(torch.optim.Optimizer):
             m = state.get(key)
             is_new = m is None
             if is_new:
-                m = state[key] = torch.zeros_like(p, memory_format=torch.preserve_format)
-                prefer_huge_pages(m)
-                prefer_huge_pages(p)
+                m = state[key] = zeros_like_on_huge_pages(p)
             buffers.append(m)
             if is_damped:
                 if p not in self._started:

@@ -5,42 +5,38 @@ import pytest
 import torch
 
 from mflag import backends
-from mflag.ops.huge_pages import prefer_huge_pages
+from mflag.ops.huge_pages import zeros_like_on_huge_pages
 from mflag.optim import LARS
 
 pytestmark = pytest.mark.skipif(backends()["cpu"] is not True, reason="no native library")
 
 
-def test_values_and_address_stay():
-    x = torch.arange(3 << 20, dtype=torch.float32)
-    before, place = x.clone(), x.data_ptr()
-    prefer_huge_pages(x)
-    assert torch.equal(x, before) and x.data_ptr() == place
-
-
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(
     "x",
-    [
-        torch.zeros(5),
-        torch.zeros(0),
-        torch.zeros(4096, 4096).T,
-        torch.zeros(2 << 20, device="meta"),
-    ],
-    ids=["small", "empty", "transposed", "elsewhere"],
-)
-def test_what_has_no_page_of_its_own_is_left_alone(x):
-    prefer_huge_pages(x)
-    assert x.is_meta or not x.any()
+    [torch.ones(3 << 20), torch.ones(300, 50, 9, 9).to(memory_format=torch.channels_last),
+     torch.ones(2000, 3000).T, torch.ones(5), torch.ones(()), torch.ones(0)],
+    ids=["flat", "channels-last", "transposed", "small", "0-d", "empty"],
+)  # fmt: skip
+def test_zeros_have_the_layout_of_their_model(x, dtype):
+    x = x.to(dtype)
+    zeros, expected = zeros_like_on_huge_pages(x), torch.zeros_like(x)
+    assert torch.equal(zeros, expected) and zeros.stride() == expected.stride()
+    assert zeros.dtype == dtype and zeros.untyped_storage().nbytes() == x.nbytes
 
 
-def test_the_native_op_says_how_many_bytes_whole_pages_hold():
-    x = torch.zeros(4 << 20)
-    held = torch.ops.mflag_native.prefer_huge_pages(x)
-    assert held % (2 << 20) == 0 and x.nbytes - (4 << 20) < held <= x.nbytes
-    assert torch.ops.mflag_native.prefer_huge_pages(torch.zeros(1000)) == 0
+def test_zeros_outlive_their_model_and_are_saved_like_any_tensor(tmp_path):
+    zeros = zeros_like_on_huge_pages(torch.ones(3 << 20))
+    zeros += 1
+    torch.save(zeros, tmp_path / "x")
+    assert torch.equal(torch.load(tmp_path / "x", weights_only=True), torch.ones(3 << 20))
 
 
-def test_buffers_and_weights_of_a_step_lie_on_them_where_the_system_has_any():
+def test_meta_weights_get_meta_zeros():
+    assert zeros_like_on_huge_pages(torch.empty(3 << 20, device="meta")).is_meta
+
+
+def test_the_momentum_of_a_large_weight_asks_for_huge_pages():
     switch = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     if not switch.exists() or "[never]" in switch.read_text():
         pytest.skip("this system has no transparent huge pages")
@@ -48,11 +44,10 @@ def test_buffers_and_weights_of_a_step_lie_on_them_where_the_system_has_any():
     w.grad = torch.ones_like(w)
     optimizer = LARS([w], lr=0.1)
     optimizer.step()
-    for x in (w, optimizer.state[w]["momentum_buffer"]):
-        assert advised(x.data_ptr() + x.nbytes // 2)
+    assert is_advised(optimizer.state[w]["momentum_buffer"].data_ptr())
 
 
-def advised(address: int) -> bool:
+def is_advised(address: int) -> bool:
     """Whether the mapping that holds ``address`` asks for huge pages."""
     lines = Path("/proc/self/smaps").read_text().splitlines()
     starts = [i for i, line in enumerate(lines) if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line)]
