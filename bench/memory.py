@@ -13,8 +13,9 @@ def peak_memory(call: Callable[[], object], device: str) -> int:
     """Return bytes of tensors at the peak of one call, its results included.
 
     CUDA: the caching allocator's own peak. CPU: the running sum of every allocation that torch's
-    profiler sees, which are all of torch's tensors and those of our native kernels (they allocate
-    through torch), and not the buffers inside the BLAS library.
+    profiler sees: torch's tensors and every matrix of our native kernels, which they take from
+    torch. Not the buffers inside the BLAS library, nor our kernels' sums (a few values a row and
+    column) and the images that a thread of the augmentation works on.
     """
     call()
     if device == "cuda":

@@ -8,27 +8,41 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <cstdlib>
-#include <memory>
-#include <new>
+#include <optional>
 
 namespace mflag {
 
 using torch::stable::Tensor;
 
-struct Free {
-  void operator()(void* memory) const { std::free(memory); }
+inline const torch::stable::Device cpu(torch::headeronly::DeviceType::CPU);
+
+template <typename T>
+constexpr auto type_of = sizeof(T) == 8 ? torch::headeronly::ScalarType::Double : torch::headeronly::ScalarType::Float;
+
+// Memory from torch, so that its profiler counts it; on a cache line, so that no vector of a product
+// straddles two.
+template <typename T>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(int64_t size)
+      : memory(torch::stable::empty(std::array<int64_t, 1>{size}, type_of<T>, std::nullopt, cpu)),
+        data(static_cast<T*>(memory.mutable_data_ptr())),
+        n(size) {}
+
+  T* get() const { return data; }
+  int64_t size() const { return n; }
+
+ private:
+  Tensor memory;
+  T* data = nullptr;
+  int64_t n = 0;
 };
 
-template <typename T>
-using Buffer = std::unique_ptr<T[], Free>;
-
-// Not initialised; on a cache line, so that no vector of a product straddles two.
+// Not initialised.
 template <typename T>
 Buffer<T> allocate(int64_t n) {
-  void* memory = std::aligned_alloc(64, (n * sizeof(T) + 64) / 64 * 64);
-  if (memory == nullptr) throw std::bad_alloc();
-  return Buffer<T>(static_cast<T*>(memory));
+  return Buffer<T>(n);
 }
 
 template <typename T>
@@ -44,9 +58,8 @@ struct Matrix {
 
 template <typename T>
 Tensor wrap(const Matrix<T>& m) {
-  constexpr auto type = sizeof(T) == 8 ? torch::headeronly::ScalarType::Double : torch::headeronly::ScalarType::Float;
   const std::array<int64_t, 2> sizes{m.rows, m.columns}, strides{m.row_stride, m.column_stride};
-  return torch::stable::from_blob(m.data, sizes, strides, torch::stable::Device(torch::headeronly::DeviceType::CPU), type);
+  return torch::stable::from_blob(m.data, sizes, strides, cpu, type_of<T>);
 }
 
 // out = a b by torch's own product: in a parallel region it takes one thread.

@@ -74,7 +74,7 @@ class Latents {
   void prepare_columns() {
     take_buffer();
     r.resize(N);
-    if (is_dual) pieces.resize((N + narrow - 1) / narrow * B);
+    if (is_dual) pieces = allocate<double>((N + narrow - 1) / narrow * B);
   }
 
   void normalise_columns(int64_t begin, int64_t n) {
@@ -95,7 +95,7 @@ class Latents {
       T* row = x + b * N + begin;
       shift_and_scale(row, z + b * N + begin, mean.data(), inverse.data(), n);
       const double total = add_and_total_squares(squares.data(), row, n);
-      if (is_dual) pieces[begin / narrow * B + b] = total;
+      if (is_dual) pieces.get()[begin / narrow * B + b] = total;
     }
     for (int64_t i = 0; i < n; ++i) d[begin + i] = squares[i] / f.s;
   }
@@ -103,7 +103,7 @@ class Latents {
   // ‖x_b‖² of every row
   void row_squares(double* out) const {
     const auto square = [&](int64_t b) { out[b] = row_square(b); };
-    if (pieces.empty()) return parallel(B, 8, square);
+    if (pieces.size() == 0) return parallel(B, 8, square);
     for (int64_t b = 0; b < B; ++b) square(b);
   }
 
@@ -151,12 +151,13 @@ class Latents {
 
   // d_i = Σ_b x_bi²/s, and what the rows have in this tile
   void sum_columns() {
-    if (f.norm == Norm::none) pieces.resize((N + narrow - 1) / narrow * B);
+    const bool needs_pieces = is_dual && f.norm == Norm::none;
+    if (needs_pieces) pieces = allocate<double>((N + narrow - 1) / narrow * B);
     for_tiles(narrow, [&](int64_t begin, int64_t n) {
       for (int64_t b = 0; b < B; ++b) {
         const T* row = x + b * N + begin;
-        if (f.norm == Norm::none)
-          pieces[begin / narrow * B + b] = add_and_total_squares(d.data() + begin, row, n);
+        if (needs_pieces)
+          pieces.get()[begin / narrow * B + b] = add_and_total_squares(d.data() + begin, row, n);
         else
           add_squares(d.data() + begin, row, row_weight[b] * row_weight[b], n);
       }
@@ -171,15 +172,16 @@ class Latents {
       if (f.is_whole() && r[b].is_projected && std::isfinite(squared[b])) return 1;
       return is_copied ? dot<T>(row, row, nullptr, N) : squared[b] * row_weight[b] * row_weight[b];
     }
-    if (pieces.empty()) return dot<T>(row, row, nullptr, N);
+    if (pieces.size() == 0) return dot<T>(row, row, nullptr, N);
     double total = 0;
-    for (size_t i = b; i < pieces.size(); i += B) total += pieces[i];
+    for (int64_t i = b; i < pieces.size(); i += B) total += pieces.get()[i];
     return total;
   }
 
   bool is_copied = false;
   Buffer<T> buffer;
-  std::vector<double> squared, pieces;  // pieces: Σ x² of a row in a tile of columns, (tiles, B)
+  Buffer<double> pieces;  // Σ x² of a row in a tile of columns, (tiles, B)
+  std::vector<double> squared;
 };
 
 }  // namespace mflag

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.peers import augment as peers
 from bench.peers.augment import torchvision_batched, torchvision_pil
 
 
@@ -30,3 +31,17 @@ def test_a_peer_returns_what_our_op_returns(peer):
 def test_a_peer_draws_anew(peer):
     torch.manual_seed(0)
     assert not torch.equal(peer(grey_images(), 48), peer(grey_images(), 48))
+
+
+def test_workers_of_the_peer_leave_the_threads_of_all_others():
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        peers._workers.cache_clear()
+        pool = peers._workers()
+        assert pool._max_workers == 2
+        assert set(pool.map(lambda _: torch.get_num_threads(), range(8))) == {1}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+        peers._workers.cache_clear()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import mflag
 from bench import kernels
 from bench.accuracy import distinct_bits
 from bench.kernels_report import document, draw
@@ -21,6 +22,7 @@ from bench.targets import TARGETS, verdicts
 from bench.timing import time_in_turns
 from bench.workloads.resnet50 import PARAMETER_SHAPES
 from bench.workloads.workload import Workload, exact_result, loss_call
+from mflag.losses import OrthogonalityLoss
 
 ROOT = Path(__file__).parents[2]
 RATES = {"copy_bytes_per_second": 1e10, "float32_flops_per_second": 1e11}
@@ -170,6 +172,15 @@ def test_the_peak_counts_what_was_freed_inside_the_call():
         return torch.empty(1 << 10, dtype=torch.uint8)
 
     assert peak_memory(call, "cpu") == 2 << 20
+
+
+@pytest.mark.skipif(mflag.backends()["cpu"] is not True, reason="no native library")
+def test_the_peak_counts_what_a_native_kernel_allocates_inside():
+    z, of_z, of_k = torch.randn(64, 256), 4 * 64 * 256, 4 * 64 * 64
+    needed = 2 * of_z + of_k  # the normalised copy, the gradient, K
+    z.requires_grad_()
+    peak = peak_memory(lambda: OrthogonalityLoss("standardize", backend="cpu")(z), "cpu")
+    assert needed <= peak <= 2 * needed
 
 
 def test_different_bits_are_counted():

@@ -20,6 +20,14 @@ WEIGHTS: dict[str, dict[str, Any]] = {
 }
 SMALL = [(5, 37), (33, 100), (64, 65), (70, 230), (129, 301)]
 DUAL, PRIMAL = [(257, 270), (262, 267)], [(40, 33), (64, 64), (150, 140)]
+# Every norm with every weights on one shape of each way; elsewhere every norm, the weights in turn.
+RAGGED = [
+    (shape, weights, norm)
+    for i, shape in enumerate(SMALL + DUAL + PRIMAL)
+    for j, weights in enumerate(WEIGHTS)
+    for k, norm in enumerate(NORMS)
+    if shape in (SMALL[1], DUAL[0], PRIMAL[0]) or (i + k) % len(WEIGHTS) == j
+]
 
 
 class Result(NamedTuple):
@@ -58,12 +66,10 @@ def check(result, z, norm, tolerance=5e-7, **weights):
     assert (result.gradient - expected).norm() <= tolerance * expected.norm() + 1e-3 * floor
 
 
-@pytest.mark.parametrize("shape", SMALL + DUAL + PRIMAL, ids=str)
-@pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("shape, weights, norm", RAGGED, ids=str)
 def test_ragged_shapes_equal_the_oracle(library, norm, weights, shape):
     z = latents(*shape)
-    check(run(library, z, norm, **weights), z, norm, **weights)
+    check(run(library, z, norm, **WEIGHTS[weights]), z, norm, **WEIGHTS[weights])
 
 
 @pytest.mark.parametrize("shape", [(20, 72), (260, 270), (70, 40)], ids=str)
@@ -74,7 +80,7 @@ def test_16_bit_input_is_computed_in_float32(library, norm, dtype, shape):
     check(run(library, z, norm), z, norm)
 
 
-@pytest.mark.parametrize("shape", [(70, 230), (129, 304), (258, 260), (70, 40)], ids=str)
+@pytest.mark.parametrize("shape", [(70, 230), (258, 260), (70, 40)], ids=str)
 @pytest.mark.parametrize("norm", ["sample", "standardize"])
 def test_the_order_of_blocks_and_threads_does_not_change_a_bit(library, norm, shape):
     z = latents(*shape)

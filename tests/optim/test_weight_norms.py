@@ -142,9 +142,9 @@ def test_a_write_that_the_host_cannot_see_gives_the_right_step_and_one_warning(w
 
 
 @NEEDS_TRITON
-@pytest.mark.parametrize("write", [through_data, one_value_through_data])
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_the_repaired_step_is_the_right_one_under_every_rule(rule, write):
+def test_the_repaired_step_is_the_right_one_under_every_rule(rule):
+    write = one_value_through_data  # the least that can be written; the other writes are above
     after, trips, _ = run(write, rule, carry_weight_norms=True)
     expected, *_ = run(write, rule)
     assert_close(after, expected, 3e-6)
