@@ -48,6 +48,7 @@ def main() -> None:
         parser.error(f"--ops: {unknown[0]!r} is unknown; choose from {', '.join(OPS)}")
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device is here; use --device cpu")
+    given.out.mkdir(parents=True, exist_ok=True)  # before minutes of work, not after
     content = run(given.device, names, given.seconds or SECONDS[given.device], "bench.kernels")
     for path in write(content, given.out):
         say(f"written: {path}")

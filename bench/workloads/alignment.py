@@ -29,7 +29,6 @@ def _workload(rows: int, columns: int, dtype: torch.dtype, device: str) -> Workl
         "alignment", f"{rows}x{columns}", dtype_name(dtype),
         # z and its row of the table read, the gradient written; dot, two norms, gradient.
         bytes_moved=(2 * size + 4) * values, flops=9 * values,
-        forward_bytes=(size + 4) * values, forward_flops=6 * values,
         exact=exact_result(lambda x: eager_alignment(x, table.double(), index), [z]),
     )  # fmt: skip
     work.add_ours(device, lambda backend: loss_call(AlignmentLoss(1.0, backend), [z], table, index))

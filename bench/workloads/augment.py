@@ -1,9 +1,10 @@
 """Augmentation of a batch of grey images."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,13 +41,27 @@ def _workload(dtype: torch.dtype, device: str) -> Workload:
                    backend=backend)
             ]  # fmt: skip
 
-        return Call(run, result=run)
+        return Call(_with_draw(run) if device == "cpu" else run, result=run)
 
     work.add_ours(device, ours)
     if dtype == torch.float32:
         for name, pictures in _as_torchvision_takes_them(images).items():
             work.add_peer(name, lambda name=name, pictures=pictures: _peer(name, pictures))  # type: ignore[misc]
     return work
+
+
+def _with_draw(run: Callable[[], object]) -> Callable[[], object]:
+    """The peers draw their parameters in every call, so ours does too: as the training does."""
+    from mflag.config.feed import AugmentConfig
+    from mflag.data.augment import draw_parameters
+
+    config, rows = AugmentConfig(), np.arange(BATCH)
+
+    def drawn() -> object:
+        draw_parameters(config, 0, 0, rows)
+        return run()
+
+    return drawn
 
 
 def _as_torchvision_takes_them(images: Tensor) -> dict[str, Any]:

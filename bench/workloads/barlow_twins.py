@@ -37,7 +37,6 @@ def _workload(rows: int, columns: int, dtype: torch.dtype, device: str) -> Workl
         "barlow_twins", f"{rows}x{columns}", dtype_name(dtype),
         # Two symmetric Grams, two products; both views read twice, both gradients written.
         bytes_moved=6 * moved + 4 * 4 * rows**2, flops=6 * gram,
-        forward_bytes=2 * moved, forward_flops=2 * gram,
         exact=exact_result(barlow_twins, views),
     )  # fmt: skip
     work.add_ours(

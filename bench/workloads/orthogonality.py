@@ -30,7 +30,6 @@ def _workload(rows: int, columns: int, dtype: torch.dtype, device: str) -> Workl
     work = Workload(
         "orthogonality", f"{rows}x{columns}", dtype_name(dtype),
         bytes_moved=3 * size * z.numel() + 4 * 2 * least**2, flops=3 * gram,
-        forward_bytes=size * z.numel(), forward_flops=gram,
         unit_bytes=size * z.numel() + 4 * least**2,
         exact=exact_result(published, [z]) if rows < 8192 else None,
     )  # fmt: skip

@@ -24,7 +24,6 @@ def _workload(rows: int, columns: int, dtype: torch.dtype, device: str) -> Workl
     work = Workload(
         "vicreg", f"{rows}x{columns}", dtype_name(dtype),
         bytes_moved=6 * moved + 4 * 4 * rows**2, flops=6 * gram,
-        forward_bytes=2 * moved, forward_flops=2 * gram,
         exact=exact_result(lambda a, b: vicreg(a, b, 12.5), views),
     )  # fmt: skip
     work.add_ours(device, lambda backend: loss_call(VICRegLoss(backend=backend), views))

@@ -32,9 +32,9 @@ class Call:
 class Workload:
     """One op, shape and dtype.
 
-    ``bytes_moved`` and ``flops`` are what the formula needs at least, in both directions and (the
-    ``forward_`` pair) for the value alone; the same for everyone. ``exact`` gives the float64
-    result on the same inputs. ``unit_bytes`` is what a memory target counts in.
+    ``bytes_moved`` and ``flops`` are what the formula needs at least, in both directions; the same
+    for everyone. ``exact`` gives the float64 result on the same inputs. ``unit_bytes`` is what a
+    memory target counts in.
     """
 
     op: str
@@ -42,8 +42,6 @@ class Workload:
     dtype: str
     bytes_moved: int
     flops: int
-    forward_bytes: int = 0
-    forward_flops: int = 0
     unit_bytes: int | None = None
     ours: dict[str, Call] = field(default_factory=dict)
     peers: dict[str, Call] = field(default_factory=dict)

@@ -94,6 +94,7 @@ class Step {
   // earlier: any number of threads, also one, comes to the end.
   void run_tasks() {
     std::vector<Task> mine;
+    mine.reserve(tasks_.size());  // it may throw here, while the other threads can do all
     size_t next = 0;  // of mine: the first that is not updated
     for (size_t t; (t = next_.fetch_add(1)) < tasks_.size();) {
       run_task(tasks_[t]);
