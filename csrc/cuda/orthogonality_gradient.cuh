@@ -99,16 +99,6 @@ __device__ inline void sum_columns(double (&own)[4][2], double (*scratch)[tile][
   __syncthreads();
 }
 
-__device__ inline void store4(float* place, const float (&values)[4], int64_t n, bool is_aligned) {
-  if (is_aligned && n >= 4) {
-    *reinterpret_cast<float4*>(place) = make_float4(values[0], values[1], values[2], values[3]);
-    return;
-  }
-#pragma unroll
-  for (int j = 0; j < 4; ++j)
-    if (j < n) place[j] = values[j];
-}
-
 template <int rows, int tile>
 __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid_constant__ Problem p, const float* x, bool is_aligned) {
   using Shape = GradientShape<rows, tile>;
@@ -119,7 +109,13 @@ __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid
   float *xs = memory, *buffer = memory + Shape::all_rows * tile;
   for (int q = thread; q < Shape::all_rows * Shape::groups; q += gradient_threads) {
     const int64_t b = q / Shape::groups, i = begin + q % Shape::groups * 4;
-    *reinterpret_cast<float4*>(xs + q * 4) = load4(x + b * p.N + i, b < p.B ? p.N - i : 0, is_aligned);
+    float4 value = load4(x + b * p.N + i, b < p.B ? p.N - i : 0, is_aligned);
+    if (p.f.norm == sample && !p.is_raw && b < p.B) {  // x is z still
+      const double inverse = fabs(p.inverse[b]);
+      value.x = static_cast<float>(value.x * inverse), value.y = static_cast<float>(value.y * inverse);
+      value.z = static_cast<float>(value.z * inverse), value.w = static_cast<float>(value.w * inverse);
+    }
+    *reinterpret_cast<float4*>(xs + q * 4) = value;
   }
   float4 next[Shape::pieces];
   const auto fetch = [&](int start) {
@@ -181,7 +177,7 @@ __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid
 #pragma unroll
     for (int j = 0; j < 4; ++j)
       out[j] = p.f.norm == sample ? sums[r][j] * scale : column + j < p.N ? apply(backward[j], sums[r][j], xs[b * tile + group * 4 + j]) : 0;
-    store4(p.gradient + b * p.N + column, out, p.N - column, is_aligned);
+    store4(p.gradient + b * p.N + column, make_float4(out[0], out[1], out[2], out[3]), p.N - column, is_aligned);
   }
 }
 
