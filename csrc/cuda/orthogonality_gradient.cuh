@@ -99,6 +99,15 @@ __device__ inline void sum_columns(double (&own)[4][2], double (*scratch)[tile][
   __syncthreads();
 }
 
+// sample: z to x, each thread what it has itself loaded.
+__device__ inline void divide_rows(const Problem& p, float* xs, int groups) {
+  for (int q = threadIdx.x; q < p.B * groups; q += gradient_threads) {
+    const double inverse = fabs(p.inverse[q / groups]);
+#pragma unroll 1
+    for (int j = 0; j < 4; ++j) xs[q * 4 + j] = static_cast<float>(xs[q * 4 + j] * inverse);
+  }
+}
+
 template <int rows, int tile>
 __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid_constant__ Problem p, const float* x, bool is_aligned) {
   using Shape = GradientShape<rows, tile>;
@@ -109,14 +118,9 @@ __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid
   float *xs = memory, *buffer = memory + Shape::all_rows * tile;
   for (int q = thread; q < Shape::all_rows * Shape::groups; q += gradient_threads) {
     const int64_t b = q / Shape::groups, i = begin + q % Shape::groups * 4;
-    float4 value = load4(x + b * p.N + i, b < p.B ? p.N - i : 0, is_aligned);
-    if (p.f.norm == sample && !p.is_raw && b < p.B) {  // x is z still
-      const double inverse = fabs(p.inverse[b]);
-      value.x = static_cast<float>(value.x * inverse), value.y = static_cast<float>(value.y * inverse);
-      value.z = static_cast<float>(value.z * inverse), value.w = static_cast<float>(value.w * inverse);
-    }
-    *reinterpret_cast<float4*>(xs + q * 4) = value;
+    *reinterpret_cast<float4*>(xs + q * 4) = load4(x + b * p.N + i, b < p.B ? p.N - i : 0, is_aligned);
   }
+  if (p.f.norm == sample && !p.is_raw) divide_rows(p, xs, Shape::groups);
   float4 next[Shape::pieces];
   const auto fetch = [&](int start) {
 #pragma unroll

@@ -211,9 +211,9 @@ __global__ void __launch_bounds__(gram_threads, 2)
   const int right = left - r0 + Shape::depth * Shape::row + c0;
   const auto work_out = [&](int64_t start) {
     if constexpr (by == By::columns) chunk.template work_out<by>(p, z, start, end, blockIdx.x == 0);
-    if constexpr (by == By::nothing)
-      if (blockIdx.x == 0 && !p.is_whole) chunk.template work_out<by>(p, z, start, end, true);
   };
+  if (by == By::nothing && blockIdx.x == 0 && !p.is_whole)
+    for (int64_t start = begin; start < end; start += Shape::depth) chunk.template work_out<by>(p, z, start, end, true);
   float sums[8][4] = {};
   float* buffer = memory;
   work_out(begin);
@@ -259,7 +259,7 @@ __global__ void __launch_bounds__(gram_threads, 2)
 
 // After torch's product: the zero diagonal, the mirror image where only the lower triangle was
 // multiplied, ‖K‖² and the loss; one pass over K. A block a tile of 64 x 64 of the lower triangle.
-constexpr int sums_tile = 64;
+constexpr int sums_tile = 64;  // gram_side of products.h
 
 __global__ void __launch_bounds__(256) gram_sums(const __grid_constant__ Problem p, bool mirrors) {
   __shared__ float memory[sums_tile][sums_tile + 1];

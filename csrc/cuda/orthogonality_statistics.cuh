@@ -14,10 +14,8 @@ enum class By { nothing, columns, rows };
 struct alignas(16) Column {
   float mean, rest, inverse, low;
 
-  __device__ float apply(float value) const {
-    const float centred = (value - mean) - rest;
-    return fmaf(centred, inverse, centred * low);
-  }
+  __device__ float divide(float centred) const { return fmaf(centred, inverse, centred * low); }
+  __device__ float apply(float value) const { return divide((value - mean) - rest); }
 };
 
 // A lane a column, `step` warps a column: up to 32 rows a thread (B <= 128 at depth 64, else 256).
@@ -47,45 +45,51 @@ struct ColumnChunk {
     const int first = threadIdx.x / depth;
     const int64_t column = start + threadIdx.x % depth;
     const bool is_inside = column < end, is_owner = first == 0 && is_inside;
-    const auto is_row = [&](int i) { return is_inside && first + i * step < p.B; };
+    const int rows = is_inside ? (static_cast<int>(p.B) - first + step - 1) / step : 0;
     float values[most];
+    const T* place = z + first * p.N + column;
 #pragma unroll
-    for (int i = 0; i < most; ++i) values[i] = is_row(i) ? to_float(z[(first + i * step) * p.N + column]) : 0;
+    for (int i = 0; i < most; ++i, place += step * p.N) values[i] = i < rows ? to_float(*place) : 0;
     Column own{0, 0, 1, 0};
     if constexpr (by == By::columns) {
+      const auto subtract = [&](float mean) {
+#pragma unroll
+        for (int i = 0; i < most; ++i) values[i] = i < rows ? values[i] - mean : 0;
+      };
       if (has_mean(p.f.norm)) {  // in float32 and once more for what its rounding left; / 256 never overflows
         float sum = 0;
 #pragma unroll
         for (int i = 0; i < most; ++i) sum = fmaf(values[i], 1.0f / 256, sum);
         own.mean = total(sum, means) * 256 * static_cast<float>(p.inverse_B);
+        subtract(own.mean);
         sum = 0;
 #pragma unroll
-        for (int i = 0; i < most; ++i) sum += is_row(i) ? values[i] - own.mean : 0;
+        for (int i = 0; i < most; ++i) sum += values[i];
         own.rest = total(sum, rests) * static_cast<float>(p.inverse_B);
+        subtract(own.rest);
       }
       if (has_radius(p.f.norm)) {
-        double sum = 0;
-#pragma unroll
-        for (int i = 0; i < most; ++i) {
-          const double centred = is_row(i) ? (values[i] - own.mean) - own.rest : 0;
-          sum += centred * centred;
-        }
-        const double squared = total(sum, squares);
+        const double squared = total(sum_of_squares(values), squares);
         if (first == 0) divide(p, squared, column, is_owner && is_first, own);
       }
       if (first == 0) columns[threadIdx.x] = is_inside ? own : Column{0, 0, 0, 0};
     }
     __syncthreads();
     if (!is_first || p.is_whole) return;
-    if constexpr (by == By::columns) own = columns[threadIdx.x % depth];
+    if constexpr (by == By::columns) {
+      own = columns[threadIdx.x % depth];
+#pragma unroll
+      for (int i = 0; i < most; ++i) values[i] = own.divide(values[i]);
+    }
+    const double sum = total(sum_of_squares(values), normalised_squares);
+    if (is_owner) p.column_squares[column] = sum;
+  }
+
+  __device__ static double sum_of_squares(const float (&values)[most]) {
     double sum = 0;
 #pragma unroll
-    for (int i = 0; i < most; ++i) {
-      const double x = is_row(i) ? own.apply(values[i]) : 0;
-      sum += x * x;
-    }
-    sum = total(sum, normalised_squares);
-    if (is_owner) p.column_squares[column] = sum;
+    for (int i = 0; i < most; ++i) sum += static_cast<double>(values[i]) * values[i];
+    return sum;
   }
 
   __device__ static void divide(const Problem& p, double squared, int64_t column, bool writes, Column& own) {

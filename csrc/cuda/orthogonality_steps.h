@@ -17,22 +17,9 @@
 #include "orthogonality_gradient.cuh"
 #include "orthogonality_gram.cuh"
 #include "orthogonality_normalise.cuh"
+#include "products.h"
 
 namespace mflag::orthogonality {
-
-enum class Type { float32, bfloat16, float16 };
-
-struct Matrix {
-  const float* data;
-  int64_t rows, columns, row_stride, column_stride;
-
-  Matrix top(int64_t n) const { return {data, n, columns, row_stride, column_stride}; }
-  Matrix bottom(int64_t n) const { return {data + n * row_stride, rows - n, columns, row_stride, column_stride}; }
-  Matrix transposed() const { return {data, columns, rows, column_stride, row_stride}; }
-};
-
-inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointer) % 16 == 0; }
 
 template <typename Device>
 class Steps {
@@ -154,22 +141,11 @@ class Steps {
 
   void rows() { device.launch(finish_rows, p.B, 256, 0, p, x); }
 
-  // The lower triangle of K by halves: 3/4 of the products in 3 calls, or 5/8 of them in 7.
   void large_gram() {
-    const int64_t least = device.least_triangle();
-    const int levels = p.side >= 2 * least ? 2 : p.side >= least ? 1 : 0;
+    const int levels = triangle_levels(device, p.side);
     const Matrix whole{x, p.B, p.N, p.N, 1};
-    triangle(p.is_dual ? whole : whole.transposed(), p.gram, levels);
+    multiply_triangle(device, p.is_dual ? whole : whole.transposed(), p.gram, p.stride, levels);
     device.launch(gram_sums, pairs, 256, 0, p, levels > 0);
-  }
-
-  void triangle(const Matrix& own, float* out, int levels) {
-    if (levels == 0) return device.multiply(own, own.transposed(), Matrix{out, own.rows, own.rows, p.stride, 1});
-    const int64_t half = ceil_divide(own.rows / 2, sums_tile) * sums_tile;
-    const Matrix top = own.top(half), bottom = own.bottom(half);
-    triangle(top, out, levels - 1);
-    device.multiply(bottom, top.transposed(), Matrix{out + half * p.stride, bottom.rows, half, p.stride, 1});
-    triangle(bottom, out + half * p.stride + half, levels - 1);
   }
 
   void large_gradient() {
