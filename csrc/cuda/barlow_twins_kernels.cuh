@@ -152,7 +152,7 @@ __device__ inline void sum_pieces(const Problem& p, const View& view, int64_t ro
   }
 }
 
-__global__ void __launch_bounds__(256, 4) gram_pair_sums(const __grid_constant__ Problem p, bool mirrors) {
+__global__ void __launch_bounds__(256, 2) gram_pair_sums(const __grid_constant__ Problem p, bool mirrors) {
   __shared__ float memory[tile][tile + 1];
   __shared__ double scratch[32];
   int tile_row, tile_column;
