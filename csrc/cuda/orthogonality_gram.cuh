@@ -13,9 +13,11 @@ namespace mflag::orthogonality {
 // Shared memory: two buffers of two (depth, tile + 4), 36 KB; the 4 keep the transposed stores apart.
 //
 // Statistics of columns: every block works out those of its own chunk, from all B rows, which saves
-// a launch and x written and read once more. At 128 x 2048 that is done 10 times over (once a tile
-// of the triangle): about 8 float32 and 2 float64 FLOPs a value, 21 MFLOP and 5 MFLOP beside the 42
-// of the products. The blocks on the diagonal leave x to the gradient; the first leaves 1/r and d.
+// a launch, and x written and read once more. A tile of the triangle repeats it, 10 times in all at
+// 128 x 2048: a value costs 5 float32 and 2 float64 FLOPs and a conversion (16 a cycle and SM), 13
+// and 5 MFLOP, and normalising the operands 6 MFLOP, beside the 42 of the products; by these counts
+// 1300 cycles an SM beside 1300. Not yet measured. The blocks on the diagonal leave x to the
+// gradient; the first of a slot leaves 1/r and d.
 //
 // sample: K's rows are divided only when they are whole. A slot scales each of its rows to a length
 // of 1 to 2 by a power of two, without rounding, so no product overflows, and none vanishes that

@@ -1,4 +1,4 @@
-// The launches of one call. `Device` is launch.h's, or the tests' that runs them on the host:
+// The launches of one call. `Device` is product_device.h's, or the tests' that runs them on the host:
 //   launch(kernel, grid, block, shared_bytes, arguments...), counters(n), processors(),
 //   memory(bytes): for this call, 256-byte aligned;  multiply(a, b, out): torch's product;
 //   least_triangle(): the side from which half a product of K is cheaper than a launch.
