@@ -12,6 +12,7 @@ from bench.workloads.orthogonality import SHAPES
 from bench.workloads.resnet50 import PARAMETER_SHAPES
 
 MOST_SLOTS = 32  # of columns, in the first launch at B <= 256
+HALVED_FROM = 1024  # rows of a Gram matrix in CUDA: products of its lower triangle alone
 STRIP, STRIPS_FROM = 1024, 3072  # long Gram matrices: strips of the lower triangle alone
 
 
@@ -39,7 +40,7 @@ def works(capability: int) -> Iterator[Work]:
         yield Work("orthogonality", f"{rows}x{columns}", ours, _published(rows, columns))
     for rows, columns in TWO_VIEW_SHAPES:
         one = _large(rows, columns).steps
-        yield Work("barlow_twins", f"{rows}x{columns}", Plan([*one, *one]), {})
+        yield Work("barlow_twins", f"{rows}x{columns}", _two_views(rows, columns), {})
         # Beside two covariances: difference, variances and their gradients, eager.
         eager = [Step("eager passes", 4 * 2 * rows * columns) for _ in range(12)]
         yield Work("vicreg", f"{rows}x{columns}", Plan([*one, *one, *eager]), {})
@@ -92,6 +93,25 @@ def _large(rows: int, columns: int) -> Plan:
             Step("product", 8 * values + 4 * least**2, product),
             Step("backward", 12 * values),
         ]
+    )
+
+
+def _two_views(rows: int, columns: int) -> Plan:
+    """Three passes around torch's products: two Gram matrices and two, or xᵀy and two."""
+    values, least = rows * columns, min(rows, columns)
+    product, square = 2 * least * values, 4 * least**2
+    grams = 2 if rows < columns else 1
+    halvings = min(2, rows // HALVED_FROM) if rows < columns else 0  # csrc/cuda/products.h
+    share, calls = (1 + 2**-halvings) / 2, 2 ** (halvings + 1) - 1
+    return Plan(
+        [
+            Step("statistics", 16 * values),
+            Step("Gram matrices", 8 * values + grams * square, share * grams * product),
+            Step("sums", grams * square),
+            Step("products", 2 * (8 * values + square), 2 * product),
+            Step("backward", 24 * values),
+        ],
+        5 + grams * calls,
     )
 
 

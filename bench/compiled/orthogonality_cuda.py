@@ -31,21 +31,22 @@ def _normalise(dtype: str) -> CudaCase:
     )
 
 
-def _gram(tile: int) -> CudaCase:
+def _gram(tile: int, by: str, dtype: str) -> CudaCase:
     shared = 4 * (2048 // tile) * (tile + 4) * 4
     return CudaCase(
         op="orthogonality",
-        name=f"gram-{tile}",
-        dtype="fp32",
+        name=f"gram-{tile}-{by}",
+        dtype=dtype,
         source=Path("csrc/cuda/orthogonality_gram.cuh"),
         launches=lambda capability: {
             "gram_kernel": CudaLaunch(256, shared, "fma"),
             "gram_sums": CudaLaunch(256),
         },
         instantiate=_instances(
-            f"gram_kernel<{tile}>({PROBLEM}, const float*, bool, int64_t, float*)"
+            f"gram_kernel<{tile}, By::{by}>({PROBLEM}, const {TYPES[dtype]}*, bool, int64_t, "
+            "float*, float*, double*)"
         ),
-        quick=tile == 32,
+        quick=(tile, by, dtype) == (32, "columns", "fp32"),
     )
 
 
@@ -67,6 +68,11 @@ def _gradient(rows: int, tile: int) -> CudaCase:
 
 
 CASES = [_normalise(dtype) for dtype in TYPES]
-CASES += [_gram(tile) for tile in (32, 64)]
+CASES += [
+    _gram(tile, by, dtype)
+    for tile in (32, 64)
+    for by in ("nothing", "columns", "rows")
+    for dtype in TYPES
+]
 CASES += [_gradient(rows, 16) for rows in (1, 2, 4)]
 CASES += [_gradient(rows, 32) for rows in (2, 4, 8)]

@@ -99,14 +99,13 @@ __device__ inline void sum_columns(double (&own)[4][2], double (*scratch)[tile][
   __syncthreads();
 }
 
-__device__ inline void store4(float* place, const float (&values)[4], int64_t n, bool is_aligned) {
-  if (is_aligned && n >= 4) {
-    *reinterpret_cast<float4*>(place) = make_float4(values[0], values[1], values[2], values[3]);
-    return;
+// sample: z to x, each thread what it has itself loaded.
+__device__ inline void divide_rows(const Problem& p, float* xs, int groups) {
+  for (int q = threadIdx.x; q < p.B * groups; q += gradient_threads) {
+    const double inverse = fabs(p.inverse[q / groups]);
+#pragma unroll 1
+    for (int j = 0; j < 4; ++j) xs[q * 4 + j] = static_cast<float>(xs[q * 4 + j] * inverse);
   }
-#pragma unroll
-  for (int j = 0; j < 4; ++j)
-    if (j < n) place[j] = values[j];
 }
 
 template <int rows, int tile>
@@ -121,6 +120,7 @@ __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid
     const int64_t b = q / Shape::groups, i = begin + q % Shape::groups * 4;
     *reinterpret_cast<float4*>(xs + q * 4) = load4(x + b * p.N + i, b < p.B ? p.N - i : 0, is_aligned);
   }
+  if (p.f.norm == sample && !p.is_raw) divide_rows(p, xs, Shape::groups);
   float4 next[Shape::pieces];
   const auto fetch = [&](int start) {
 #pragma unroll
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(gradient_threads) gradient_kernel(const __grid
 #pragma unroll
     for (int j = 0; j < 4; ++j)
       out[j] = p.f.norm == sample ? sums[r][j] * scale : column + j < p.N ? apply(backward[j], sums[r][j], xs[b * tile + group * 4 + j]) : 0;
-    store4(p.gradient + b * p.N + column, out, p.N - column, is_aligned);
+    store4(p.gradient + b * p.N + column, make_float4(out[0], out[1], out[2], out[3]), p.N - column, is_aligned);
   }
 }
 

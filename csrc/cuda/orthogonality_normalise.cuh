@@ -1,8 +1,6 @@
-// First launch: x, 1/r, the column sums of squares, and (dual) the row sums in pieces.
-//
-// A launch of its own: inside the products every tile of K would work out the statistics of its
-// columns again, from all rows; that costs more than the launch. Sums are float64: a rounded mean
-// or r would shift the whole diagonal of C.
+// First launch where torch multiplies, and of sample with λ ≠ δ: x, 1/r, the column sums of squares,
+// and (dual) the row sums in pieces. Sums are float64: a rounded mean or r would shift the whole
+// diagonal of C.
 #pragma once
 #include "orthogonality_problem.cuh"
 
@@ -89,7 +87,7 @@ __global__ void __launch_bounds__(256) normalise_rows(const __grid_constant__ Pr
   if (threadIdx.x > 0) return;
   p.inverse[b] = is_short ? -inverse : inverse;
   // Exact where the d_i drop out; NaN stays NaN.
-  if (p.is_dual) p.pieces[b] = p.is_whole && !is_short && diagonal > 0 ? 1 : diagonal;
+  if (p.is_dual && !p.is_raw) p.pieces[b] = p.is_whole && !is_short && diagonal > 0 ? 1 : diagonal;
 }
 
 }  // namespace mflag::orthogonality

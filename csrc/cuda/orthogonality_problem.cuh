@@ -27,7 +27,7 @@ struct Problem {
   bool is_raw;    // the small gradient kernel leaves Kx as it is: sample with λ ≠ δ needs sums of rows
   // (rows or columns): 1/r, negative where r is ε and nothing is projected away
   double* inverse;
-  double* pieces;          // dual: Σ x² of a row in a tile of columns, (B, n_pieces)
+  double* pieces;          // dual: Σ x² of a row in a tile or slot of columns, (B, n_pieces)
   int64_t n_pieces;
   double* column_squares;  // s d_i, (N)
   float* gram;             // K, rows `stride` apart
@@ -45,24 +45,43 @@ struct Problem {
 
   // The multiple of x_i that the product lacks.
   __device__ double left_out(int64_t i) const {
+    if (is_whole) return inner * *alpha - f.delta * f.t;
     const double d = column_squares[i] * inverse_s;
     if (!is_dual) return f.delta * (d - f.t);
-    return (is_whole ? -f.delta * f.t : f.delta * (d - f.t) - f.lambda * d) + inner * *alpha;
+    return f.delta * (d - f.t) - f.lambda * d + inner * *alpha;
   }
 };
 
 __device__ inline bool has_mean(int norm) { return norm == center || norm == standardize; }
 __device__ inline bool has_radius(int norm) { return norm == feature || norm == standardize; }
 
-// Four values of a row, as far as there are that many.
-__device__ inline float4 load4(const float* place, int64_t n, bool is_aligned) {
-  if (is_aligned && n >= 4) return *reinterpret_cast<const float4*>(place);
+// Four values of a row, as far as there are that many, in float32.
+template <typename T>
+__device__ inline float4 load4(const T* place, int64_t n, bool is_aligned) {
+  struct alignas(4 * sizeof(T)) Four {
+    T values[4];
+  };
+  if (is_aligned && n >= 4) {
+    const Four four = *reinterpret_cast<const Four*>(place);
+    return make_float4(to_float(four.values[0]), to_float(four.values[1]), to_float(four.values[2]), to_float(four.values[3]));
+  }
   float4 value = make_float4(0, 0, 0, 0);
-  if (n > 0) value.x = place[0];
-  if (n > 1) value.y = place[1];
-  if (n > 2) value.z = place[2];
-  if (n > 3) value.w = place[3];
+  if (n > 0) value.x = to_float(place[0]);
+  if (n > 1) value.y = to_float(place[1]);
+  if (n > 2) value.z = to_float(place[2]);
+  if (n > 3) value.w = to_float(place[3]);
   return value;
+}
+
+__device__ inline void store4(float* place, const float4& value, int64_t n, bool is_aligned) {
+  if (is_aligned && n >= 4) {
+    *reinterpret_cast<float4*>(place) = value;
+    return;
+  }
+  if (n > 0) place[0] = value.x;
+  if (n > 1) place[1] = value.y;
+  if (n > 2) place[2] = value.z;
+  if (n > 3) place[3] = value.w;
 }
 
 // The lower triangle of tiles, row by row.
@@ -79,7 +98,7 @@ __device__ inline void sum_pieces(const Problem& p, int64_t first, int64_t end) 
   const int lane = threadIdx.x % 32;
   for (int64_t b = first + threadIdx.x / 32; b < min(end, p.B); b += blockDim.x / 32) {
     double own = 0;
-    for (int64_t i = lane; i < p.n_pieces; i += 32) own += p.pieces[b * p.n_pieces + i];
+    for (int64_t i = lane; i < p.n_pieces; i += 32) own += __ldcg(p.pieces + b * p.n_pieces + i);
     own = warp_sum(own);
     if (lane == 0) p.diagonal[b] = own;
   }
@@ -94,7 +113,7 @@ __device__ inline void finish_value(const Problem& p) {
     for (int64_t i = threadIdx.x; i < n; i += blockDim.x) own += term(i);
     return block_sum(own, scratch);
   };
-  const auto d = [&](int64_t i) { return p.column_squares[i] * p.inverse_s; };
+  const auto d = [&](int64_t i) { return __ldcg(p.column_squares + i) * p.inverse_s; };
   const auto square = [](double value) { return value * value; };
   const double off = total(p.n_off, [&](int64_t i) { return __ldcg(p.off + i); }) * p.inverse_s * p.inverse_s;
   double excess = 0;
@@ -120,7 +139,7 @@ __device__ inline void finish_value(const Problem& p) {
     double kept = p.inner * (diagonal(b) - alpha);
     if (f.norm == sample) {
       kept = p.inner * diagonal(b) - f.delta * f.t;
-      if (!p.is_raw && p.inverse[b] >= 0) {
+      if (!p.is_raw && __ldcg(p.inverse + b) >= 0) {
         double own = 0;
         for (int64_t i = b; i < p.n_off; i += p.B) own += __ldcg(p.off + i);
         kept = -p.inner * own;

@@ -117,13 +117,20 @@ def _triton(z_a: Tensor, z_b: Tensor, λ: float, need_grad: bool) -> tuple[Tenso
     return barlow_twins(z_a.detach().contiguous(), z_b.detach().contiguous(), λ, need_grad)
 
 
-_BACKENDS = {"triton": _triton, "cpu": _native, "reference": _reference}
+def _cuda(z_a: Tensor, z_b: Tensor, λ: float, need_grad: bool) -> tuple[Tensor, Tensor, Tensor]:
+    views = (z.detach().contiguous() for z in (z_a, z_b))
+    return torch.ops.mflag_native.barlow_twins(*views, λ, need_grad)
+
+
+_BACKENDS = {"cuda": _cuda, "triton": _triton, "cpu": _native, "reference": _reference}
 
 
 def _able(z: Tensor) -> tuple[str, ...]:
     """The backends that take this case, if they run here at all."""
     names = names_on(z.device.type, _BACKENDS)
-    return tuple(name for name in names if name != "triton" or z.dtype != torch.float64)
+    return tuple(
+        name for name in names if name not in ("cuda", "triton") or z.dtype != torch.float64
+    )
 
 
 @torch.library.impl(_LIBRARY, "barlow_twins", "CompositeExplicitAutograd")

@@ -5,7 +5,7 @@ compute-sanitizer --tool racecheck python -m tests.gpu.sanitized_orthogonality
 
 import torch
 
-from mflag.ops import orthogonality_loss
+from mflag.ops import barlow_twins_loss, orthogonality_loss
 
 SHAPES = [(5, 37), (100, 300), (200, 301), (260, 270), (70, 40)]
 
@@ -18,6 +18,8 @@ def main() -> None:
                 for dtype in (torch.float32, torch.bfloat16, torch.float16):
                     z = torch.randn(shape).to("cuda", dtype).requires_grad_()
                     orthogonality_loss(z, norm=norm, offdiag_weight=weight, backend="cuda")
+        z = [torch.randn(shape).cuda().requires_grad_() for _ in range(2)]
+        barlow_twins_loss(*z, backend="cuda")
     torch.cuda.synchronize()
 
 

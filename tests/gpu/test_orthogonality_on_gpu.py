@@ -1,4 +1,4 @@
-"""The CUDA and Triton kernels of the orthogonality loss on a GPU, against the float64 oracle."""
+"""The CUDA kernels of the Gram losses on a GPU, against the float64 oracles."""
 
 import shutil
 import subprocess
@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mflag import backends
-from mflag.ops import orthogonality_loss
+from mflag.ops import barlow_twins_loss, orthogonality_loss
+from tests.oracles.barlow_twins import value_and_gradients
 from tests.oracles.orthogonality import value_and_gradient
 
 pytestmark = pytest.mark.gpu
@@ -87,6 +88,56 @@ def test_more_than_two_billion_values_are_addressed(norm):
 def test_a_tensor_that_is_not_aligned_equals_the_oracle(norm):
     values = latents((1 + 100 * 260,))
     check(values[1:].view(100, 260), norm=norm)
+
+
+def two_views(shape, dtype=torch.float32):
+    z = latents(shape)
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(1)).cuda()
+    return z.to(dtype), (z + 0.3 * noise).to(dtype)
+
+
+def barlow_twins_of(z):
+    z = [view.detach().requires_grad_() for view in z]
+    loss = barlow_twins_loss(*z, backend="cuda")
+    return loss.detach(), *torch.autograd.grad(loss, z)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_barlow_twins_of_two_views_equals_the_oracle(dtype, shape):
+    if shape[0] == 1:
+        pytest.skip("one row has no variance: the gradient is zero")
+    z = two_views(shape, dtype)
+    loss, *gradients = barlow_twins_of(z)
+    value, *expected = value_and_gradients(*(view.double() for view in z))
+    assert float(loss) == pytest.approx(float(value), rel=1e-6)
+    for mine, exact in zip(gradients, expected, strict=True):
+        assert float((mine.double() - exact).norm()) <= TOLERANCE[dtype] * float(exact.norm())
+    assert all(map(torch.equal, barlow_twins_of(z), (loss, *gradients)))
+
+
+@pytest.mark.parametrize("shape", [(128, 2048), (512, 256)], ids=str)
+def test_a_replayed_graph_of_barlow_twins_gives_the_bits_of_a_call(shape):
+    z = two_views(shape)
+    direct = barlow_twins_of(z)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = barlow_twins_of(z)
+    graph.replay()
+    assert all(map(torch.equal, captured, direct))
+
+
+@pytest.mark.parametrize("shape", [(128, 2048), (256, 8192)], ids=str)
+@pytest.mark.parametrize("norm", NORMS)
+def test_few_rows_take_two_launches(norm, shape):
+    z = latents(shape)
+    formula = WEIGHTS["whole"] if norm == "sample" else {}
+    loss_and_gradient(z, norm=norm, **formula)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        loss_and_gradient(z, norm=norm, **formula)
+    names = [event.name for event in profile.events() if "mflag::orthogonality" in event.name]
+    assert len(names) == 2, names
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
