@@ -245,6 +245,13 @@ def test_opcheck(backend, index, dtype):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_are_contiguous_whatever_the_inputs_are_as_the_compiler_was_told(backend):
+    z = embeddings(4, 3).T
+    for gradient in results_of(z, z, backend, wanted=(True, True))[1:]:
+        assert gradient.is_contiguous()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_compiled_loss_is_the_eager_one_without_a_graph_break(backend):
     z_a, table = embeddings(5, 8).requires_grad_(), embeddings(9, 8, seed=1).half()
     rows = torch.tensor([8, 0, 3, 3, 1])
