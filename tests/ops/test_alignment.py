@@ -231,6 +231,15 @@ def test_first_and_second_derivatives(backend):
     assert torch.autograd.gradgradcheck(loss, z)
 
 
+def test_an_index_that_was_changed_before_the_backward_is_refused():
+    z_a, table = embeddings(3, 4).requires_grad_(), embeddings(9, 4, seed=1)
+    rows = torch.tensor([1, 2, 3])
+    (first,) = torch.autograd.grad(alignment_loss(z_a, table, rows), z_a, create_graph=True)
+    rows.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(first.sum(), z_a)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "index, dtype",
