@@ -27,7 +27,7 @@ def _axis(theta, is_usable, side, SIZE: tl.constexpr):
     by_column = tl.where(is_usable, tl.load(theta), 0).to(tl.float64)
     by_row = tl.where(is_usable, tl.load(theta + 1), 0).to(tl.float64)
     shift = tl.where(is_usable, tl.load(theta + 2), 0).to(tl.float64)
-    half = side.to(tl.float64) / 2
+    half = tl.cast(side, tl.float64) / 2  # a side of 1 is a Python integer here
     size = tl.full((), SIZE, tl.float64)
     first = (by_column + by_row) * (1 / size - 1) + shift
     start = (first + 1) * half - 0.5

@@ -46,7 +46,8 @@ def carried_update_kernel(
     own_squares, before = squares(w), tl.load(carried)
     tl.store(partial + 2 * chunk, own_squares)
     is_carried = (before < float("inf")) & (tl.load(entry + 6) == 0)
-    is_same = tl.abs(own_squares - before) <= own_squares * SAME
+    is_finite = own_squares < float("inf")  # infinity is within any share of itself
+    is_same = is_finite & (tl.abs(own_squares - before) <= own_squares * SAME)
     is_good = (is_carried == 0) | is_same
     tl.store(is_written + chunk, is_good.to(tl.int32))
     if is_good:

@@ -58,7 +58,22 @@ def orthogonality_dual_row(capability: int, rows: int, scales_rows: bool) -> Ort
     architecture = _nearest(capability, {known for known, _ in ORTHOGONALITY_DUAL})
     row = ORTHOGONALITY_DUAL[architecture, 128 if rows <= 128 else 256]
     # With factors for the rows, the full depth spills 8 bytes.
-    return row._replace(depth=row.depth // 2) if scales_rows else row
+    depth = row.depth // 2 if scales_rows else row.depth
+    least = _least_depth()
+    return row._replace(depth=max(depth, least), step=max(row.step, least))
+
+
+def _least_depth() -> int:
+    """Return how deep a float32 product must be: 16 before Triton 3.8 (torch 2.11 has 3.6).
+
+    Without triton, as for a prediction, the table stands as it is.
+    """
+    try:
+        import triton
+    except ImportError:
+        return 8
+    major, minor = triton.__version__.split(".")[:2]
+    return 8 if (int(major), int(minor)) >= (3, 8) else 16
 
 
 class Alignment(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from mflag.errors import InputError
 from mflag.losses import (
@@ -85,6 +86,14 @@ INDICES: dict[str, tuple[Any, str]] = {
     "extreme": (ROWS - 2**63, r"index holds -\d+; the table has rows 0 to 2"),
     "meta": (ROWS.to("meta"), "inputs are on cpu, cpu, meta; give all of them on one device"),
 }
+
+
+@pytest.mark.parametrize("where", LATENTS)
+def test_a_forward_mode_tangent_is_refused_and_not_dropped(where):
+    name, call = LATENTS[where]
+    with forward_ad.dual_level():
+        message = f"{name} has a forward-mode tangent; differentiate by backward"
+        refused(message, call, forward_ad.make_dual(Z, Z))
 
 
 @pytest.mark.parametrize("what", INDICES)
@@ -227,7 +236,7 @@ BACKEND_TAKERS: dict[str, Callable[[Any], object]] = {
 @pytest.mark.parametrize("backend", ["tpu", 3, ["cpu"]], ids=repr)
 @pytest.mark.parametrize("where", BACKEND_TAKERS)
 def test_an_unknown_backend_is_named(where, backend):
-    expected = r"^backend .* is unknown; choose one of reference, cpu, triton, cuda"
+    expected = r"^backend .* is unknown; choose one of reference, foreach, cpu, triton, cuda"
     refused(expected, BACKEND_TAKERS[where], backend)
 
 

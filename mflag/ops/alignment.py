@@ -135,7 +135,8 @@ def _reference(
 
 
 def _projected(other: Tensor, own: Normalised, cosine: Tensor) -> Tensor:
-    return (other - torch.where(own.is_projected, cosine, 0) * own.x) / own.r
+    projected = (other - torch.where(own.is_projected, cosine, 0) * own.x) / own.r
+    return projected.contiguous()  # as the kernels', whatever the strides of the inputs
 
 
 def _native(

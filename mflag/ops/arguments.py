@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from mflag.errors import InputError
 from mflag.native import backends
@@ -31,11 +32,16 @@ def check_not_negative(name: str, value: Any) -> None:
 
 
 def check_tensor(name: str, value: Any, wanted: str = "a tensor") -> None:
-    """Raise InputError unless ``value`` is a dense tensor, or one that stands for it in a trace."""
+    """Raise InputError unless ``value`` is a dense tensor, or one that stands for it in a trace.
+
+    One with a forward-mode tangent is refused: the ops have backward derivatives only.
+    """
     if not isinstance(value, Tensor):
         raise InputError(f"{name} is of type {type(value).__name__}; give {wanted}")
     if value.layout != torch.strided:
         raise InputError(f"{name} has layout {value.layout}; give {wanted}, dense")
+    if unpack_dual(value).tangent is not None:  # torch would drop it: a derivative of zero
+        raise InputError(f"{name} has a forward-mode tangent; differentiate by backward instead")
 
 
 def check_backend(backend: Any, *, exists: bool = False) -> None:

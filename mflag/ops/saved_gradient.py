@@ -31,11 +31,17 @@ def register_saved_gradient(
 
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.set_materialize_grads(False)
-        ctx.rest = inputs[count:]
-        ctx.save_for_backward(*inputs[:count], *output[1:])
+        # Tensors among the rest (an index) are saved too: torch then refuses one that was changed.
+        ctx.rest = [None if isinstance(x, Tensor) else x for x in inputs[count:]]
+        ctx.places = [i for i, x in enumerate(inputs[count:]) if isinstance(x, Tensor)]
+        others = [inputs[count + i] for i in ctx.places]
+        ctx.save_for_backward(*inputs[:count], *output[1:], *others)
 
     def backward(ctx: Any, loss_gradient: Tensor | None, *gradient_gradients: Tensor | None) -> Any:
-        inputs, saved = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        inputs, saved = ctx.saved_tensors[:count], ctx.saved_tensors[count : 2 * count]
+        rest = list(ctx.rest)
+        for i, tensor in zip(ctx.places, ctx.saved_tensors[2 * count :], strict=True):
+            rest[i] = tensor
         wanted = [i for i in range(count) if ctx.needs_input_grad[i]]
         result: list[Tensor | None] = [None] * count
         if loss_gradient is not None:
@@ -46,11 +52,11 @@ def register_saved_gradient(
         given = [i for i in range(count) if gradient_gradients[i] is not None and saved[i].numel()]
         if given:
             vectors = [gradient_gradients[i] for i in given]
-            products = _hessian_vector(formula, inputs, ctx.rest, wanted, given, vectors)
+            products = _hessian_vector(formula, inputs, rest, wanted, given, vectors)
             for i, product in zip(wanted, products, strict=True):
                 first = result[i]
                 result[i] = product if first is None else first + product
-        return (*result, *[None] * len(ctx.rest))
+        return (*result, *[None] * len(rest))
 
     torch.library.register_autograd(name, backward, setup_context=setup_context, lib=library)
 
@@ -58,7 +64,7 @@ def register_saved_gradient(
 def _hessian_vector(
     formula: Callable[..., Tensor],
     inputs: tuple[Tensor, ...],
-    rest: tuple[Any, ...],
+    rest: list[Any],
     wanted: list[int],
     given: list[int],
     vectors: list[Any],

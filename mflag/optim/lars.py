@@ -222,7 +222,8 @@ class LARS(torch.optim.Optimizer):
             buffers.append(m)
             if is_damped:
                 if p not in self._started:
-                    self._started[p] = torch.full((), float(not is_new), device=p.device)
+                    flag = torch.full((), not is_new, dtype=torch.float32, device=p.device)
+                    self._started[p] = flag
                 started.append(self._started[p])
         return buffers, started
 

@@ -80,7 +80,7 @@ class WeightNorms:
     def flag_of(self, device: torch.device) -> Tensor:
         """Return the () float32 flag that the kernels on ``device`` raise."""
         if device not in self._flags:
-            self._flags[device] = torch.zeros((), device=device)
+            self._flags[device] = torch.zeros((), dtype=torch.float32, device=device)
         return self._flags[device]
 
     def note(self, params: Iterable[Tensor]) -> None:

@@ -45,6 +45,11 @@ def _argument(value: Any) -> Any:
     return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int64(value)
 
 
+def headers() -> list[Path]:
+    """Return what a driver may include: a library is built again when one of these changes."""
+    return sorted([*HERE.glob("*.h"), *CUDA.parent.rglob("*.*h")])
+
+
 def compile_on_host(driver: str, sanitize: bool = False) -> Library:
     """Compile ``tests/native/<driver>``; skips the test where there is no g++.
 
@@ -56,10 +61,8 @@ def compile_on_host(driver: str, sanitize: bool = False) -> Library:
     if compiler is None:
         pytest.skip("g++ was not found")
     flags = [*FLAGS, *ARITHMETIC, *(CHECKS if sanitize else [])]
-    shared = (CUDA.parent / "shared").glob("*.h")
-    parts = [HERE / driver, *sorted(HERE.glob("*.h")), *sorted(CUDA.glob("*.*h")), *sorted(shared)]
     digest = hashlib.sha256(" ".join(flags).encode())
-    for part in parts:
+    for part in (HERE / driver, *headers()):
         digest.update(part.read_bytes())
     library = BUILT / f"{Path(driver).stem}-{digest.hexdigest()[:16]}.so"
     if not library.exists():

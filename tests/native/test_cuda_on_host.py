@@ -1,14 +1,25 @@
 """The emulator runs device code, and finds what is wrong with it."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 import torch
 
-from tests.native.on_host import compile_on_host
+from tests.native.on_host import CUDA, HERE, compile_on_host, headers
 
 
 @pytest.fixture(scope="module")
 def library():
     return compile_on_host("example.cpp", sanitize=True)
+
+
+@pytest.mark.parametrize("driver", sorted(HERE.glob("*.cpp")), ids=lambda path: path.stem)
+def test_every_header_of_a_driver_is_one_that_has_it_built_again(driver):
+    command = ["g++", "-std=c++20", "-MM", f"-I{CUDA}", f"-I{HERE}", str(driver)]
+    rule = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    included = {Path(name).resolve() for name in rule.replace("\\\n", " ").split()[2:]}
+    assert included <= {path.resolve() for path in headers()} and len(included) > 1
 
 
 def test_the_last_block_sums_in_every_order_of_blocks(library):

@@ -231,6 +231,15 @@ def test_first_and_second_derivatives(backend):
     assert torch.autograd.gradgradcheck(loss, z)
 
 
+def test_an_index_that_was_changed_before_the_backward_is_refused():
+    z_a, table = embeddings(3, 4).requires_grad_(), embeddings(9, 4, seed=1)
+    rows = torch.tensor([1, 2, 3])
+    (first,) = torch.autograd.grad(alignment_loss(z_a, table, rows), z_a, create_graph=True)
+    rows.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(first.sum(), z_a)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "index, dtype",
@@ -242,6 +251,13 @@ def test_opcheck(backend, index, dtype):
     z_t = embeddings(3, 4, dtype=dtype, seed=1)
     arguments = (z_a, z_t, index, 1.0, True, False, backend)
     torch.library.opcheck(torch.ops.mflag.alignment.default, arguments)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gradients_are_contiguous_whatever_the_inputs_are_as_the_compiler_was_told(backend):
+    z = embeddings(4, 3).T
+    for gradient in results_of(z, z, backend, wanted=(True, True))[1:]:
+        assert gradient.is_contiguous()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

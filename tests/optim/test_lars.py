@@ -65,6 +65,15 @@ def test_resume_with_dampening_does_not_take_another_first_step():
     assert bits(train(second, range(2, 4))) == bits(whole)
 
 
+def test_dampening_works_where_float64_is_the_default():
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        train(LARS(make_params(), lr=0.1, weight_decay=0.01, dampening=0.5), range(2))
+    finally:
+        torch.set_default_dtype(before)
+
+
 @pytest.mark.parametrize("clone", [copy.deepcopy, lambda o: pickle.loads(pickle.dumps(o))])
 def test_a_copy_goes_on_as_the_original(clone):
     original = LARS.preset("authors", make_params(), lr=0.1, backend="reference")

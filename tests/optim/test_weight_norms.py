@@ -152,6 +152,19 @@ def test_the_repaired_step_is_the_right_one_under_every_rule(rule):
 
 
 @NEEDS_TRITON
+@pytest.mark.parametrize("value", [torch.inf, -torch.inf, torch.nan])
+def test_a_value_that_is_not_finite_spreads_as_without_carried_norms(value):
+    def write(net, _):
+        net.a.data[2, 2999] = value
+
+    after, trips, _ = run(write, carry_weight_norms=True)
+    expected, *_ = run(write)
+    for x, y in zip(after, expected, strict=True):
+        assert torch.equal(x.isnan(), y.isnan())
+    assert trips == 1
+
+
+@NEEDS_TRITON
 def test_a_new_storage_at_the_old_address_gives_the_right_step():
     after, *_ = run(half_precision_and_back, carry_weight_norms=True)
     expected, *_ = run(half_precision_and_back)
