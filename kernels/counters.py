@@ -4,7 +4,19 @@ import torch
 from torch import Tensor
 
 _COUNTERS: dict[tuple[torch.device, int], Tensor] = {}
-_COUNT = 64
+
+
+def stream_of(device: torch.device) -> int:
+    """Return the handle of the stream in use on a GPU; 0 on the CPU."""
+    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
+
+
+def is_capturing(device: torch.device) -> bool:
+    """Whether a CUDA graph is being captured on the stream in use on ``device``."""
+    if device.type != "cuda":
+        return False
+    with torch.cuda.device(device):
+        return torch.cuda.is_current_stream_capturing()
 
 
 def counters_for(device: torch.device, count: int) -> Tensor:
@@ -12,16 +24,14 @@ def counters_for(device: torch.device, count: int) -> Tensor:
 
     Args:
         device: where the kernel runs.
-        count: how many, at most 64.
+        count: how many.
 
     Returns:
         (count,) int32.
     """
-    is_cuda = device.type == "cuda"
-    if is_cuda and torch.cuda.is_current_stream_capturing():  # a graph replays on any stream
+    if is_capturing(device):  # a graph replays on any stream
         return torch.zeros(count, dtype=torch.int32, device=device)
-    stream = torch.cuda.current_stream(device).cuda_stream if is_cuda else 0
-    key = (device, stream)
-    if key not in _COUNTERS:
-        _COUNTERS[key] = torch.zeros(_COUNT, dtype=torch.int32, device=device)
+    key = (device, stream_of(device))
+    if key not in _COUNTERS or _COUNTERS[key].numel() < count:
+        _COUNTERS[key] = torch.zeros(max(count, 256), dtype=torch.int32, device=device)
     return _COUNTERS[key][:count]

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
+from mflag.kernels.counters import counters_for
 from mflag.kernels.lars_carried import carried_update_kernel, repair_kernel
 from mflag.kernels.lars_device import (
     MOMENTUM,
@@ -27,7 +28,7 @@ from mflag.kernels.lars_device import (
     total_of,
     trust_ratio,
 )
-from mflag.kernels.lars_tables import CHUNK, Rule, counters_for, tables_of
+from mflag.kernels.lars_tables import CHUNK, Rule, tables_of
 from mflag.kernels.launch_table import lars_row
 from torch import Tensor
 

@@ -1,11 +1,13 @@
 """The host side of the LARS kernels: tables of tensors and chunks on the device, and counters."""
 
 import struct
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from mflag.kernels.counters import is_capturing, stream_of
 from torch import Tensor
 
 # A partial sum covers so many values: with the order of the sums, that fixes the bits.
@@ -29,28 +31,10 @@ class Rule(NamedTuple):
     maximize: bool
 
 
-_COUNTERS: dict[tuple[torch.device, int], Tensor] = {}
 _UPLOADS: OrderedDict[tuple[Any, ...], Tensor] = OrderedDict()
 _MOST_UPLOADS = 64
+_LOCK = threading.Lock()
 _CAPTURED: list[Tensor] = []  # what a CUDA graph reads must outlive it
-
-
-def _stream(device: torch.device) -> int:
-    return torch.cuda.current_stream(device).cuda_stream if device.type == "cuda" else 0
-
-
-def _is_capturing(device: torch.device) -> bool:
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-
-
-def counters_for(device: torch.device, count: int) -> Tensor:
-    """Zeros that every launch leaves as zeros; two streams do not share them, nor two graphs."""
-    if _is_capturing(device):
-        return torch.zeros(count, dtype=torch.int32, device=device)
-    key = (device, _stream(device))
-    if key not in _COUNTERS or _COUNTERS[key].numel() < count:
-        _COUNTERS[key] = torch.zeros(max(count, 256), dtype=torch.int32, device=device)
-    return _COUNTERS[key]
 
 
 def _uploaded(
@@ -61,24 +45,31 @@ def _uploaded(
     A graph that is being captured keeps what was uploaded before, else it copies from pinned
     memory at every replay; both live as long as the program.
     """
-    key = (device, _stream(device), content)
-    if key in _UPLOADS and not _is_capturing(device):
-        _UPLOADS.move_to_end(key)
-        return _UPLOADS[key]
-    if _is_capturing(device):
-        before = [x for (d, _, c), x in _UPLOADS.items() if d == device and c == content]
-        host = None if before else values().pin_memory()
-        uploaded = before[0] if host is None else host.to(device, non_blocking=True)
-        _CAPTURED.extend([uploaded] if host is None else [host, uploaded])
-        return uploaded
-    host = values()
-    if device.type == "cuda":
-        # torch keeps pinned memory until the copy has been made.
-        host = host.pin_memory().to(device, non_blocking=True)
-    _UPLOADS[key] = host
-    while len(_UPLOADS) > _MOST_UPLOADS:
-        _UPLOADS.popitem(last=False)
-    return host
+    key = (device, stream_of(device), content)
+    with _LOCK:
+        if is_capturing(device):
+            return _kept_by_graph(device, content, values)
+        if key in _UPLOADS:
+            _UPLOADS.move_to_end(key)
+            return _UPLOADS[key]
+        host = values()
+        if device.type == "cuda":
+            # torch keeps pinned memory until the copy has been made.
+            host = host.pin_memory().to(device, non_blocking=True)
+        _UPLOADS[key] = host
+        while len(_UPLOADS) > _MOST_UPLOADS:
+            _UPLOADS.popitem(last=False)
+        return host
+
+
+def _kept_by_graph(
+    device: torch.device, content: tuple[int, ...], values: Callable[[], Tensor]
+) -> Tensor:
+    before = [x for (d, _, c), x in _UPLOADS.items() if d == device and c == content]
+    host = None if before else values().pin_memory()
+    uploaded = before[0] if host is None else host.to(device, non_blocking=True)
+    _CAPTURED.extend([uploaded] if host is None else [host, uploaded])
+    return uploaded
 
 
 def _chunk_counts(sizes: Sequence[int]) -> list[int]:

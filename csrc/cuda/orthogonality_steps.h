@@ -77,7 +77,7 @@ class Steps {
     partial = floats(parts), squares_of_rows = doubles(row_squares);
     x_copy = copies() ? floats(copy) : nullptr;
     x = copies() ? x_copy : static_cast<const float*>(z);
-    p.counters = device.counters(1 + pairs);
+    p.counters = device.counters(1 + (is_small ? pairs : 0));
     by_vectors = p.N % 4 == 0 && is_aligned(x) && is_aligned(p.gradient);
   }
 

@@ -18,8 +18,8 @@ def main() -> None:
                 for dtype in (torch.float32, torch.bfloat16, torch.float16):
                     z = torch.randn(shape).to("cuda", dtype).requires_grad_()
                     orthogonality_loss(z, norm=norm, offdiag_weight=weight, backend="cuda")
-        z = [torch.randn(shape).cuda().requires_grad_() for _ in range(2)]
-        barlow_twins_loss(*z, backend="cuda")
+        z_a, z_b = (torch.randn(shape).cuda().requires_grad_() for _ in range(2))
+        barlow_twins_loss(z_a, z_b, backend="cuda")
     torch.cuda.synchronize()
 
 

@@ -35,7 +35,10 @@ VARIANTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("timm", {"always_adapt": True, "weight_decay": 0.0}, {"adapt": True, "weight_decay": 0.0}),
     ("solo", {"exclude_bias_n_norm_lars": True}, {"exclude_1d": True}),
 ]
-CASES = [(preset, {}, {}) for preset in PRESETS] + VARIANTS
+CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    *((preset, {}, {}) for preset in PRESETS),
+    *VARIANTS,
+]
 ROUNDING = {torch.float64: 1e-13, torch.float32: 3e-6}
 
 

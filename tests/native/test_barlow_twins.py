@@ -24,7 +24,7 @@ def library():
     return compile_on_host("barlow_twins.cpp", sanitize=True)
 
 
-def views(rows, columns, dtype=torch.float32):
+def views(rows, columns, *, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(rows, columns, generator=generator)
     noise = torch.randn(rows, columns, generator=generator)
@@ -33,7 +33,7 @@ def views(rows, columns, dtype=torch.float32):
 
 def run(library, z, λ=5e-3, *, order=0, need_grad=True):
     loss, counts = torch.full((), torch.nan), torch.zeros(2, dtype=torch.int64)
-    gradients = (None, None)
+    gradients: tuple[torch.Tensor, torch.Tensor] | tuple[None, None] = (None, None)
     if need_grad:
         gradients = torch.full(z[0].shape, torch.nan), torch.full(z[0].shape, torch.nan)
     dtype = DTYPES[z[0].dtype]
@@ -59,7 +59,7 @@ def test_ragged_shapes_equal_the_oracle(library, λ, shape):
 @pytest.mark.parametrize("shape", [(20, 72), (70, 40)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_16_bit_input_is_computed_in_float32(library, dtype, shape):
-    z = views(*shape, dtype)
+    z = views(*shape, dtype=dtype)
     check(run(library, z), z)
 
 

@@ -82,7 +82,7 @@ def expected(rule, given, **options):
     wide = [[x.double() for x in tensors] for tensors in given]
     if rule.get("momentum") == 0.0:
         wide[2] = []
-    lars_step_(*wide, lr=0.1, backend="reference", **rule, **options)
+    lars_step_(wide[0], wide[1], wide[2], lr=0.1, backend="reference", **rule, **options)
     return wide[0] + wide[2]
 
 
