@@ -111,10 +111,10 @@ void mirror(T* g, int64_t m, int64_t row, int64_t rows, int64_t column, int64_t 
 template <typename T>
 void gram(const Matrix<T>& x, T* g) {
   const int64_t m = x.rows, k = x.columns;
-  const int64_t side = m <= 256 ? 64 : m <= 1024 ? 128 : 256;
+  const int64_t side = m <= 256 ? 64 : m < 1024 ? 128 : 256;
   const int64_t n = (m + side - 1) / side, tiles = n * (n + 1) / 2;
   // Few tiles: cut the inner dimension too, into partial products of at least 256 terms.
-  const int64_t wanted = std::max<int64_t>(1, std::min<int64_t>((k + 255) / 256, (12 + tiles - 1) / tiles));
+  const int64_t wanted = std::max<int64_t>(1, std::min<int64_t>((k + 255) / 256, (10 + tiles - 1) / tiles));
   const int64_t depth = (k + wanted - 1) / wanted, slices = (k + depth - 1) / depth;
   const auto partial = allocate<T>((slices - 1) * m * m);
   const auto place = [&](int64_t tile, const auto& work) {  // of the lower triangle
