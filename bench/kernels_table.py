@@ -78,7 +78,7 @@ def targets_table(content: dict[str, Any]) -> str:
 def skipped_list(content: dict[str, Any]) -> str:
     """What was not measured, and why; the same reason once."""
     by_reason: dict[str, list[str]] = {}
-    for line in content.get("skipped", []):
+    for line in content["skipped"]:
         by_reason.setdefault(line["reason"], []).append(line["what"])
     if not by_reason:
         return "Nothing."
