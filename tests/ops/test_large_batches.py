@@ -56,7 +56,7 @@ def test_many_columns(norm, backend):
     assert value == pytest.approx(expected.item(), rel=1e-6)
     # The gradient, by a finite difference along itself.
     direction = gradient.double() / gradient.double().norm()
-    size = 1e-5
+    size = 1e-5 if norm == "standardize" else 1e-2  # the others: small slopes of a large value
     ahead, behind = (
         orthogonality_loss(
             z.detach().double() + sign * size * direction,
@@ -81,7 +81,7 @@ def test_many_pairs_of_a_table():
 
 def test_many_rows_of_two_views():
     z = normal(N, 64)
-    value, *_ = value_and_gradients(barlow_twins_loss, z, z.detach() + normal(N, 64))
+    value, *_ = value_and_gradients(barlow_twins_loss, z, z.detach() + normal(N, 64).flip(0))
     one = orthogonality_loss(z.detach(), offdiag_weight=5e-3, factor=1.0)
     assert 0 < one < value < 64
 
