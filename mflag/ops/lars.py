@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mflag.errors import InputError
 from mflag.ops.arguments import check_backend
-from mflag.ops.backend import choose_backend
+from mflag.ops.backend import choose_by_name
 from mflag.ops.lars_backends import Lists, Scalars, buckets, implementations_for, native, scalar_on
 from mflag.ops.lars_reference import exact_dtype
 from mflag.ops.lars_rule import LarsRule, check_number
@@ -122,7 +122,7 @@ def _lars_step_(
         for (device, dtypes), rows in buckets(params, grads, momentum_buffers).items():
             scalars = tuple(scalar_on(x, device) for x in (lr, grad_scale, found_inf))
             implementations = implementations_for(device.type, dtypes)
-            name = choose_backend(backend, device.type, implementations)
+            name = choose_by_name(backend, device.type, tuple(implementations))
             taken = tuple([tensors[i] for i in rows] if tensors else [] for tensors in lists)
             if not implementations[name](taken, scalars, rule):  # type: ignore[arg-type]
                 raise RuntimeError(f"backend {name!r} refused tensors that had passed all checks")
@@ -136,7 +136,7 @@ def _step_at_once(lists: Lists, scalars: Scalars, rule: LarsRule, backend: str |
     if device.type not in ("cpu", "cuda"):
         return False
     able = implementations_for(device.type, (torch.float32,) * 2)
-    if choose_backend(backend, device.type, able) != device.type:
+    if choose_by_name(backend, device.type, tuple(able)) != device.type:
         return False
     scalars = tuple(scalar_on(x, device) for x in scalars)  # type: ignore[assignment]
     try:
