@@ -11,7 +11,7 @@ from mflag.config.option import group, option
 class DatasetConfig:
     """What is read; a key that a dataset does not read stays null."""
 
-    name: str = option("phantom", "set by dataset=phantom or dataset=csv")
+    name: str = option("phantom", "set by dataset=NAME")
     size: int | None = option(None, "phantom: studies, all splits together")
     seed: int | None = option(None, "phantom: seed of the generated studies")
     image_column: str | None = option(None, "csv: column with the image's path, relative to root")
@@ -25,6 +25,15 @@ class DatasetConfig:
     label_columns: list[str] | None = option(
         None, "csv: columns of 1, 0, -1 (uncertain) or empty; null takes every such other column"
     )
+    views: list[str] | None = option(None, "views kept, as the dataset's own table names them")
+    split: str | None = option(None, "named split; docs/data.md lists each dataset's")
+    test_ids: str | None = option(None, "file of test ids, one a line, for split=id_lists")
+    valid_ids: str | None = option(None, "file of valid ids; without it drawn by patient")
+    reports_root: str | None = option(None, "mimic_cxr: folder of the reports; null is root")
+    labels: str | None = option(None, "mimic_cxr: whose labels, chexpert or negbio")
+    sections: list[str] | None = option(None, "report sections that make the text, in order")
+    min_words: int | None = option(None, "shortest report kept")
+    balance: bool | None = option(None, "siim: as many negatives as positives in train")
 
 
 @dataclass
