@@ -24,14 +24,10 @@ class BarlowTwins {
       : lambda(lambda), B(rows), N(columns), x(standardize(rows), z_a, rows, columns), y(standardize(rows), z_b, rows, columns), d(columns) {}
 
   double value(bool need_grad) {
-    x.prepare_columns();
-    y.prepare_columns();
-    x.for_tiles(x.narrow, [&](int64_t begin, int64_t n) {
-      x.normalise_columns(begin, n);
-      y.normalise_columns(begin, n);
-      for (int64_t b = 0; b < B; ++b) add_products(d.data() + begin, x.x + b * N + begin, y.x + b * N + begin, n);
-      for (int64_t i = begin; i < begin + n; ++i) d[i] /= B;
-    });
+    x.normalise();
+    y.normalise();
+    x.sum_over_rows(d, [&](double* sum, int64_t b) { add_products(sum, x.x + b * N, y.x + b * N, N); });
+    for (double& value : d) value /= B;
     const double squares = x.is_dual ? multiply_grams(need_grad) : multiply_views(need_grad);
     double excess = 0, diagonal = 0;
     for (const double value : d) {
@@ -114,7 +110,7 @@ class BarlowTwins {
     parallel_products((N + own.wide - 1) / own.wide, [&](int64_t tile) {
       const int64_t begin = tile * own.wide, n = std::min(own.wide, N - begin);
       multiply(left, right.block(0, right.rows, begin, n), result.block(0, B, begin, n));
-      for (int64_t i = begin; i < begin + n; i += own.narrow) finish_tile(out, own, other, alpha, i, std::min(own.narrow, begin + n - i));
+      finish_tile(out, own, other, alpha, begin, n);
     });
   }
 

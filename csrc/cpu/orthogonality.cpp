@@ -38,7 +38,7 @@ class Orthogonality {
     parallel_products((N + in.wide - 1) / in.wide, [&](int64_t tile) {
       const int64_t begin = tile * in.wide, n = std::min(in.wide, N - begin);
       multiply(left, right.block(0, right.rows, begin, n), result.block(0, B, begin, n));
-      for (int64_t i = begin; i < begin + n; i += in.narrow) finish_tile(out, i, std::min(in.narrow, begin + n - i));
+      finish_tile(out, begin, n);
     });
     if (f.norm == Norm::sample && primal) finish_rows(out);
   }

@@ -42,9 +42,7 @@ class Latents {
  public:
   Latents(const Formula& formula, T* z, int64_t rows, int64_t columns)
       : f(formula), z(z), x(z), B(rows), N(columns), is_dual(rows < columns), d(columns) {
-    // Tiles of columns: wide for a fast product, narrow where a tile is read three times from the L2 cache.
     wide = std::clamp<int64_t>((int64_t{1} << 18) / B / 32 * 32, 64, 256);
-    narrow = std::clamp<int64_t>((int64_t{1} << 15) / B / 32 * 32, 32, 256);
   }
 
   bool is_projected_by_column() const { return f.norm == Norm::feature || f.norm == Norm::standardize; }
@@ -53,58 +51,33 @@ class Latents {
 
   Matrix<T> rows() const { return {x, B, N, N, 1}; }
 
-  template <typename F>
-  void for_tiles(int64_t width, const F& work) {
-    parallel((N + width - 1) / width, 1, [&](int64_t tile) { work(tile * width, std::min(width, N - tile * width)); });
-  }
-
   void normalise() {
     row_weight.assign(B, 1.0);
     out_weight.assign(B, 1.0);
-    if (has_column_norm()) {
-      prepare_columns();
-      for_tiles(narrow, [&](int64_t begin, int64_t n) { normalise_columns(begin, n); });
-    } else if (f.norm == Norm::sample) {
-      normalise_rows();
-    }
-    if (!has_column_norm() && needs_d()) sum_columns();
+    if (has_column_norm()) return normalise_columns();
+    if (f.norm == Norm::sample) normalise_rows();
+    if (needs_d()) sum_squares();
   }
 
-  // What normalise_columns needs; it is for columns of any range, in any order.
-  void prepare_columns() {
-    take_buffer();
-    r.resize(N);
-    if (is_dual) pieces = allocate<double>((N + narrow - 1) / narrow * B);
-  }
-
-  void normalise_columns(int64_t begin, int64_t n) {
-    std::vector<double> mean(n, 0.0), inverse(n), squares(n, 0.0);
-    if (f.norm != Norm::feature) {
-      for (int64_t b = 0; b < B; ++b) add_values(mean.data(), z + b * N + begin, n);
-      for (double& value : mean) value /= B;
-    }
-    if (f.norm != Norm::center) {
-      for (int64_t b = 0; b < B; ++b) add_deviations(squares.data(), z + b * N + begin, mean.data(), n);
-    }
-    for (int64_t i = 0; i < n; ++i) {
-      r[begin + i] = column_radius(squares[i]);
-      inverse[i] = 1 / r[begin + i].r;
-    }
-    std::fill(squares.begin(), squares.end(), 0.0);
-    for (int64_t b = 0; b < B; ++b) {
-      T* row = x + b * N + begin;
-      shift_and_scale(row, z + b * N + begin, mean.data(), inverse.data(), n);
-      const double total = add_and_total_squares(squares.data(), row, n);
-      if (is_dual) pieces.get()[begin / narrow * B + b] = total;
-    }
-    for (int64_t i = 0; i < n; ++i) d[begin + i] = squares[i] / f.s;
+  // sums = Σ_b of what `add` puts into N of them for each row. By whole rows: down a tile of columns,
+  // rows whose length is a power of two throw one another out of the cache. The chunks of rows
+  // depend on the shape alone.
+  template <typename F>
+  void sum_over_rows(std::vector<double>& sums, const F& add) const {
+    const int64_t size = std::max<int64_t>(32, (B + 63) / 64), chunks = (B + size - 1) / size;
+    const auto partial = allocate<double>(chunks * N);
+    parallel(chunks, 1, [&](int64_t chunk) {
+      double* sum = partial.get() + chunk * N;
+      std::fill(sum, sum + N, 0.0);
+      for (int64_t b = chunk * size; b < std::min(B, (chunk + 1) * size); ++b) add(sum, b);
+    });
+    sums.assign(N, 0.0);
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) add_values(sums.data(), partial.get() + chunk * N, N);
   }
 
   // ‖x_b‖² of every row
   void row_squares(double* out) const {
-    const auto square = [&](int64_t b) { out[b] = row_square(b); };
-    if (pieces.size() == 0) return parallel(B, 8, square);
-    for (int64_t b = 0; b < B; ++b) square(b);
+    parallel(B, 64, [&](int64_t b) { out[b] = row_square(b); });
   }
 
   const Formula f;
@@ -112,7 +85,7 @@ class Latents {
   T* x;
   const int64_t B, N;
   const bool is_dual;
-  int64_t wide = 0, narrow = 0;
+  int64_t wide = 0;  // columns of a tile of the product
   // row_weight: x_b is this times what stands in x; out_weight: 1/r_b, for sample.
   std::vector<double> d, row_weight, out_weight;
   std::vector<Radius> r;
@@ -149,20 +122,38 @@ class Latents {
     return f.norm == Norm::feature ? radius(squared, f.eps) : Radius{std::sqrt(squared / B + variance_eps), true};
   }
 
-  // d_i = Σ_b x_bi²/s, and what the rows have in this tile
-  void sum_columns() {
-    const bool needs_pieces = is_dual && f.norm == Norm::none;
-    if (needs_pieces) pieces = allocate<double>((N + narrow - 1) / narrow * B);
-    for_tiles(narrow, [&](int64_t begin, int64_t n) {
-      for (int64_t b = 0; b < B; ++b) {
-        const T* row = x + b * N + begin;
-        if (needs_pieces)
-          pieces.get()[begin / narrow * B + b] = add_and_total_squares(d.data() + begin, row, n);
-        else
-          add_squares(d.data() + begin, row, row_weight[b] * row_weight[b], n);
-      }
-      for (int64_t i = begin; i < begin + n; ++i) d[i] /= f.s;
+  void normalise_columns() {
+    take_buffer();
+    std::vector<double> mean(N, 0.0), squares(N, 0.0), inverse(N);
+    if (f.norm != Norm::feature) {
+      sum_over_rows(mean, [&](double* sum, int64_t b) { add_values(sum, z + b * N, N); });
+      for (double& value : mean) value /= B;
+    }
+    if (f.norm != Norm::center)
+      sum_over_rows(squares, [&](double* sum, int64_t b) { add_deviations(sum, z + b * N, mean.data(), N); });
+    r.resize(N);
+    for (int64_t i = 0; i < N; ++i) {
+      r[i] = column_radius(squares[i]);
+      inverse[i] = 1 / r[i].r;
+    }
+    squared.resize(B);
+    sum_over_rows(d, [&](double* sum, int64_t b) {
+      shift_and_scale(x + b * N, z + b * N, mean.data(), inverse.data(), N);
+      squared[b] = add_and_total_squares(sum, x + b * N, N);
     });
+    for (double& value : d) value /= f.s;
+  }
+
+  // d_i = Σ_b x_bi²/s, and ‖x_b‖² on the way.
+  void sum_squares() {
+    if (f.norm == Norm::none) squared.resize(B);
+    sum_over_rows(d, [&](double* sum, int64_t b) {
+      if (f.norm == Norm::none)
+        squared[b] = add_and_total_squares(sum, x + b * N, N);
+      else
+        add_squares(sum, x + b * N, row_weight[b] * row_weight[b], N);
+    });
+    for (double& value : d) value /= f.s;
   }
 
   double row_square(int64_t b) const {
@@ -172,16 +163,12 @@ class Latents {
       if (f.is_whole() && r[b].is_projected && std::isfinite(squared[b])) return 1;
       return is_copied ? dot<T>(row, row, nullptr, N) : squared[b] * row_weight[b] * row_weight[b];
     }
-    if (pieces.size() == 0) return dot<T>(row, row, nullptr, N);
-    double total = 0;
-    for (int64_t i = b; i < pieces.size(); i += B) total += pieces.get()[i];
-    return total;
+    return squared.empty() ? dot<T>(row, row, nullptr, N) : squared[b];
   }
 
   bool is_copied = false;
   Buffer<T> buffer;
-  Buffer<double> pieces;  // Σ x² of a row in a tile of columns, (tiles, B)
-  std::vector<double> squared;
+  std::vector<double> squared;  // ‖z_b‖² for sample, else ‖x_b‖²
 };
 
 }  // namespace mflag
