@@ -4,30 +4,23 @@
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
-#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
+#include "huge_pages.h"
 
 namespace mflag {
 namespace {
 
 using torch::stable::Tensor;
 
-constexpr size_t PAGE = 2 << 20;
-
 // Of the shape, strides and dtype of `like`, which has no gaps, from the start of a page.
 Tensor zeros_on_huge_pages(const Tensor& like) {
   const size_t bytes = like.numel() * like.element_size();
   void* memory = nullptr;
-  if (posix_memalign(&memory, PAGE, bytes) != 0) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-  madvise(memory, bytes / PAGE * PAGE, MADV_HUGEPAGE);
-#endif
+  if (posix_memalign(&memory, huge_page, bytes) != 0) throw std::bad_alloc();
+  advise_huge_pages(memory, bytes);
   std::memset(memory, 0, bytes);
   return torch::stable::from_blob(memory, like.sizes(), like.strides(), like.device(), like.scalar_type(), &std::free);
 }

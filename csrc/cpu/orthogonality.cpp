@@ -105,6 +105,7 @@ std::tuple<Tensor, Tensor> run(const Formula& f, const Tensor& z, bool need_grad
   const std::array<int64_t, 1> nothing{0};
   if (!need_grad) return {value, torch::stable::new_empty(z, nothing)};
   Tensor gradient = torch::stable::new_empty(z, shape);
+  advise_huge_pages(gradient.mutable_data_ptr(), gradient.numel() * sizeof(T));
   loss.gradient(static_cast<T*>(gradient.mutable_data_ptr()));
   return {value, gradient};
 }

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <optional>
 
+#include "huge_pages.h"
+
 namespace mflag {
 
 using torch::stable::Tensor;
@@ -28,7 +30,9 @@ class Buffer {
   explicit Buffer(int64_t size)
       : memory(torch::stable::empty(std::array<int64_t, 1>{size}, type_of<T>, std::nullopt, cpu)),
         data(static_cast<T*>(memory.mutable_data_ptr())),
-        n(size) {}
+        n(size) {
+    advise_huge_pages(data, size * sizeof(T));
+  }
 
   T* get() const { return data; }
   int64_t size() const { return n; }
