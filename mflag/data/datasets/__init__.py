@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from mflag.config.prepare import PrepareConfig
-from mflag.data.datasets import phantom, plain_csv
+from mflag.data.datasets import mimic_cxr, phantom, plain_csv
 from mflag.data.datasets.source import Source
 
 READERS: dict[str, Callable[[PrepareConfig], Source]] = {
     "csv": plain_csv.read,
+    "mimic_cxr": mimic_cxr.read,
     "phantom": phantom.read,
 }
 
