@@ -10,6 +10,7 @@ one is applied, as every viewer does.
 import math
 import os
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ def require_pydicom() -> Any:
         raise InputError(
             'reading DICOM needs pydicom, which is not installed; pip install "mflag[medical]"'
         ) from error
+    # It warns of every odd value of a header; what matters of one is checked below.
+    warnings.filterwarnings("ignore", module="pydicom")
     return pydicom
 
 
@@ -102,36 +105,33 @@ def read_dicom(path: Path | str) -> tuple[np.ndarray, DicomHeader]:
         InputError: pydicom is not installed.
     """
     pydicom = require_pydicom()
-    dataset = _read_dataset(pydicom, Path(path))
-    _check_header(dataset)
-    _check_decoder(pydicom, dataset)
     try:
-        pixels = pydicom.pixels.pixel_array(dataset)
-    except Exception as error:  # a damaged stream makes each decoder fail in its own way
-        raise Rejected(f"truncated or damaged ({_first_line(error)})") from error
-    if pixels.ndim == 3:
-        return _luminance(pixels), _header_facts(dataset)
-    return _as_shown(pydicom, pixels, dataset), _header_facts(dataset)
-
-
-def _read_dataset(pydicom: Any, path: Path) -> Any:
-    try:
-        if os.path.getsize(path) == 0:
-            raise Rejected("zero bytes")
-        if not is_dicom(path):
-            raise Rejected("not a DICOM file (no DICM mark)")
-        syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
-        if syntax == _DEFLATED:  # pydicom would inflate it, however large, before any check
-            raise Rejected(f"transfer syntax {syntax.name!r} is not read; convert it")
-        return pydicom.dcmread(path)
+        return _decode(pydicom, Path(path))
+    except Rejected:
+        raise
     except FileNotFoundError as error:
         raise Rejected("missing file") from error
     except PermissionError as error:
         raise Rejected("no permission to read") from error
-    except Rejected:
-        raise
-    except Exception as error:  # damaged headers raise nearly everything
+    except Exception as error:  # damaged headers and streams raise nearly everything
         raise Rejected(f"truncated or damaged ({_first_line(error)})") from error
+
+
+def _decode(pydicom: Any, path: Path) -> tuple[np.ndarray, DicomHeader]:
+    if os.path.getsize(path) == 0:
+        raise Rejected("zero bytes")
+    if not is_dicom(path):
+        raise Rejected("not a DICOM file (no DICM mark)")
+    syntax = pydicom.filereader.read_file_meta_info(path).get("TransferSyntaxUID")
+    if syntax == _DEFLATED:  # pydicom would inflate it, however large, before any check
+        raise Rejected(f"transfer syntax {syntax.name!r} is not read; convert it")
+    dataset = pydicom.dcmread(path)
+    _check_header(dataset)
+    _check_decoder(pydicom, dataset)
+    pixels = pydicom.pixels.pixel_array(dataset)
+    if pixels.ndim == 3:
+        return _luminance(pixels), _header_facts(dataset)
+    return _as_shown(pydicom, pixels, dataset), _header_facts(dataset)
 
 
 def _check_header(dataset: Any) -> None:
