@@ -155,7 +155,7 @@ REASONS = [
     ("001.png", "zero bytes"),
     ("002.png", "truncated or damaged"),
     ("003.png", "constant image"),
-    ("004.png", "not an image (PNG or JPEG)"),
+    ("004.png", "not an image (PNG, JPEG or DICOM)"),
     ("005.png", "empty report"),
     ("../studies.csv", "path leaves root"),
 ]

@@ -14,7 +14,8 @@ from mflag.data.datasets.label_tables import existing_root
 from mflag.data.datasets.mimic_cxr_tables import image_file, plan_images
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Record, Source, refuse_unread_keys
-from mflag.data.images import IMAGE_READABLE, LeftOut, Rejected, read_image
+from mflag.data.images import read_image
+from mflag.data.rejected import IMAGE_READABLE, LeftOut, Rejected
 from mflag.data.report_sections import check_sections, compose_text, count_words, report_sections
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import file_sha256
