@@ -45,6 +45,8 @@ class Source:
         funnel: the filters so far; its last step counts ``items``.
         where: what error messages call the source.
         prefer: ``threads`` where ``load`` releases the interpreter's lock, else ``processes``.
+        remarks: lines for people, each starting ``note:`` or ``warning:``.
+        shares_patients: a published split was chosen that keeps no patient in one part.
     """
 
     options: dict[str, Any]
@@ -57,6 +59,8 @@ class Source:
     funnel: Funnel
     prefer: str
     rejected: list[Rejection] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    shares_patients: bool = False
 
     @property
     def total(self) -> int:
