@@ -9,7 +9,7 @@ import pandas as pd
 from mflag.config.prepare import PrepareConfig
 from mflag.data.datasets import chexpert_splits
 from mflag.data.datasets.chexpert_splits import MGCA_ROWS, NEEDS_VALID_CSV, SPLITS, Assigned
-from mflag.data.datasets.chexpert_table import find_folder, read_chexpert_table
+from mflag.data.datasets.chexpert_table import VIEWS, find_folder, read_chexpert_table
 from mflag.data.datasets.label_tables import choose_split, existing_root, find_table, with_views
 from mflag.data.datasets.listed_splits import list_hashes
 from mflag.data.datasets.recognise import refuse_wrong_folder
@@ -92,7 +92,7 @@ def select(config: PrepareConfig) -> Studies:
     table = pd.concat([read_chexpert_table(path) for path in files], ignore_index=True)
     funnel = Funnel()
     funnel.add(f"rows of {' and '.join(path.name for path in files)}", len(table))
-    viewed = with_views(table, config.dataset.views, files[0])
+    viewed = with_views(table, config.dataset.views, VIEWS, files[0])
     is_kept = pd.Series(table.index.isin(viewed.index), table.index)
     assigned = _assign(scheme, table, is_kept, config, files[0])
     is_used = assigned.split != ""

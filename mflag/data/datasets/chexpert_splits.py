@@ -79,12 +79,12 @@ def assign_mgca(
     as published. valid.csv is test, as published.
 
     Args:
-        table: all rows of train.csv in their order, then those of valid.csv.
+        table: all rows of train.csv in their order, then those of valid.csv; numbered from 0.
         valid_images: how many are drawn.
         retrieval_images: how many are set aside for each finding.
     """
     is_official = is_valid_csv(table)
-    train_csv = table[~is_official].reset_index(drop=True)
+    train_csv = table[~is_official]
     left = train_csv.drop(index=_retrieval_rows(train_csv, retrieval_images))
     drawn = np.random.RandomState(SEED).choice(len(left), valid_images, replace=False)
     valid = left.iloc[drawn]
@@ -95,7 +95,7 @@ def assign_mgca(
     )
     split = pd.Series("", table.index, dtype=object)
     for name, part in parts.items():  # valid after train: an image of both is valid
-        split[table["id"].isin(part["id"])] = name
+        split[part.index] = name
     warnings = [f"warning: dataset.split=mgca leaks: {leak}" for leak in find_leaks(members)]
     kept = int((split == "train").sum())
     warnings.append(

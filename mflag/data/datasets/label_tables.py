@@ -102,22 +102,30 @@ def refuse_twice(ids: pd.Series, path: Path) -> None:
         )
 
 
-def with_views(table: pd.DataFrame, views: list[str] | None, path: Path) -> pd.DataFrame:
+def with_views(
+    table: pd.DataFrame, views: Sequence[str] | None, known: Sequence[str], path: Path
+) -> pd.DataFrame:
     """Keep rows of some views; None keeps all.
 
+    Args:
+        table: rows with ``view``.
+        views: what is kept.
+        known: what the dataset has.
+        path: the table's file.
+
     Raises:
-        InputError: a view that no row has.
+        InputError: a view that the dataset does not have, or no row is left.
     """
     if views is None:
         return table
-    found = table["view"].value_counts()
-    absent = [view for view in views if view not in found.index]
-    if absent or not views:
-        counts = ", ".join(f"{view or 'unknown'} {count:,}" for view, count in found.items())
+    kept = table[table["view"].isin(list(views))]
+    if kept.empty or not set(views) <= set(known):
+        found = ", ".join(f"{name} {n:,}" for name, n in table["view"].value_counts().items())
         raise InputError(
-            f"dataset.views is {list(views)}, but {path} has {counts}; choose among these, or null"
+            f"dataset.views is {list(views)}; choose among {', '.join(known)}, or null for all "
+            f"({path} has {found})"
         )
-    return table[table["view"].isin(views)]
+    return kept
 
 
 def choose_split(dataset: DatasetConfig, splits: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets.label_tables import choose_split, existing_root, find_table, with_views
 from mflag.data.datasets.listed_splits import fill_split, list_hashes, split_by_user_lists
 from mflag.data.datasets.nih_boxes import read_nih_boxes
-from mflag.data.datasets.nih_table import read_nih_table
+from mflag.data.datasets.nih_table import VIEWS, read_nih_table
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.funnel import Funnel
@@ -111,7 +111,7 @@ def select(config: PrepareConfig) -> Studies:
     funnel.add(f"rows of {path.name}", len(table))
     box_file = find_table(root, _BOXES)
     boxes = None if box_file is None else read_nih_boxes(box_file, table["id"])
-    viewed = with_views(table, config.dataset.views, path)
+    viewed = with_views(table, config.dataset.views, VIEWS, path)
     is_kept = pd.Series(table.index.isin(viewed.index), table.index)
     split, remarks, lists = _assign(scheme, table, is_kept, config.dataset, root)
     if boxes is None:

@@ -35,7 +35,8 @@ def read_nih_boxes(path: Path, images: pd.Series) -> pd.DataFrame:
     finding = raw["Finding Label"].replace(_OTHER_NAMES)
     refuse_values(raw["Finding Label"], ~finding.isin(LABELS), path, ", ".join(LABELS))
     wanted = "an image of the label table"
-    refuse_values(raw["Image Index"], ~raw["Image Index"].isin(images), path, wanted)
+    place = pd.Series(pd.Index(images).get_indexer(raw["Image Index"]))
+    refuse_values(raw["Image Index"], place < 0, path, wanted)
     box = raw[list(_SIDES)].apply(pd.to_numeric, errors="coerce")
     box.columns = ["x", "y", "width", "height"]
     _refuse_outside(box, raw["Image Index"], path)

@@ -13,6 +13,7 @@ LABELS = (
     "Pneumothorax", "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening",
     "Hernia",
 )  # fmt: skip
+VIEWS = ("PA", "AP")
 _HEALTHY = "No Finding"
 _COLUMNS = (
     "Image Index", "Finding Labels", "Follow-up #", "Patient ID", "Patient Age", "Patient Gender",
@@ -48,7 +49,7 @@ def read_nih_table(path: Path) -> pd.DataFrame:
     refuse_values(raw["Patient ID"], patient.isna(), path, "a number")
     refuse_values(raw["Follow-up #"], follow_up.isna(), path, "a number")
     view = raw["View Position"].astype(object)
-    refuse_values(view, ~view.isin(["PA", "AP"]), path, "PA or AP")
+    refuse_values(view, ~view.isin(VIEWS), path, " or ".join(VIEWS))
     sex = raw["Patient Gender"].astype(object)
     refuse_values(sex, ~sex.isin(["M", "F"]), path, "M or F")
     table = pd.DataFrame(
