@@ -189,7 +189,7 @@ def test_funnel_counts_what_each_filter_left(csv_dataset):
     config = spoilt(csv_dataset)
     prepare(config)
     funnel = json.loads((Path(str(config.out)) / "funnel.json").read_text())
-    assert funnel["format"] == 1
+    assert funnel["format"] == 2
     assert [(step["name"], step["kept"], step["dropped"]) for step in funnel["steps"]] == [
         ("rows of studies.csv", 40, 0),
         ("image named", 40, 0),
