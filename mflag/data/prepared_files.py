@@ -82,7 +82,7 @@ def write_prepared(
         _write_parquet(out / name, table)
         hashes[name] = file_sha256(out / name)
     rejected = _write_rejected(out / "rejected.csv", source, results)
-    source.funnel.add("image readable", len(kept))
+    _count_load_steps(source, results)
     write_json(out / "funnel.json", source.funnel.as_json())
     summary = {**_summary(manifest), "rejected": rejected, "remarks": source.remarks}
     write_json(out / INFO, {**request, **summary, "hashes": hashes})
@@ -126,6 +126,14 @@ def _write_parquet(path: Path, table: pd.DataFrame) -> None:
             content = content.set_column(place, name, content[name].cast(kind))
     with atomic_write(path) as file:
         pq.write_table(content, file, compression="zstd")
+
+
+def _count_load_steps(source: Source, results: list[Result]) -> None:
+    failed = Counter(result["step"] for result in results if "rejected" in result)
+    left = len(results)
+    for name, published in source.load_steps.items():
+        left -= failed[name]
+        source.funnel.add(name, left, published)
 
 
 def _write_rejected(path: Path, source: Source, results: list[Result]) -> int:
