@@ -12,11 +12,11 @@ from mflag.data.datasets.listed_splits import split_by_user_lists
 from mflag.data.leaks import find_leaks
 from mflag.data.manifest import LABEL_PREFIX
 from mflag.data.splits import SEED, split_by_patient
+from mflag.errors import InputError
 
 SPLITS = ("patient", "official", "id_lists", "mgca")
 NEEDS_VALID_CSV = ("official", "mgca")
-# The published split is drawn by row number, so it exists for the whole table only.
-MGCA_ROWS = 223_414
+TRAIN_ROWS = 223_414
 _COMPETITION = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 
 
@@ -138,5 +138,10 @@ def _retrieval_rows(train_csv: pd.DataFrame, count: int) -> list[int]:
         for name in others:
             if name != finding:
                 alone &= is_zero[name]
+        if alone.sum() < count:
+            raise InputError(
+                f"train.csv has {int(alone.sum())} frontal images of {finding!r} alone, but "
+                f"dataset.split=mgca sets {count} aside; it needs the published labels"
+            )
         rows += train_csv[alone].sample(n=count, random_state=SEED).index.tolist()
     return rows

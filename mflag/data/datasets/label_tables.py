@@ -128,6 +128,11 @@ def with_views(
     return kept
 
 
+def describe_views(views: Sequence[str] | None) -> str:
+    """Name the views that ``with_views`` keeps, for a funnel."""
+    return "any" if views is None else " or ".join(views)
+
+
 def choose_split(dataset: DatasetConfig, splits: Sequence[str]) -> str:
     """Return the named split, and refuse lists that it would not read.
 

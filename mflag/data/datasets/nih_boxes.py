@@ -6,7 +6,7 @@ import pandas as pd
 
 from mflag.data.datasets.label_tables import read_label_table, refuse_values
 from mflag.data.datasets.nih_table import LABELS
-from mflag.data.manifest import IMAGE_SIZE
+from mflag.data.images import square_box
 from mflag.errors import InputError
 
 # Boxes are in pixels of the released images, also where smaller copies of these are on disk.
@@ -41,7 +41,8 @@ def read_nih_boxes(path: Path, images: pd.Series) -> pd.DataFrame:
     box.columns = ["x", "y", "width", "height"]
     _refuse_outside(box, raw["Image Index"], path)
     empty = [[] for _ in range(len(raw))]
-    scaled = box * (IMAGE_SIZE / SOURCE_SIZE)  # square images: nothing is padded
+    squared = [square_box(row, SOURCE_SIZE, SOURCE_SIZE) for row in box.to_numpy(float)]
+    placed = pd.DataFrame(squared, columns=box.columns, dtype=float)
     return pd.DataFrame(
         {
             "id": raw["Image Index"],
@@ -49,7 +50,7 @@ def read_nih_boxes(path: Path, images: pd.Series) -> pd.DataFrame:
             "laterality": "",
             "zone": "",
             "severity": "",
-            **{name: scaled[name] for name in box.columns},
+            **{name: placed[name] for name in placed},
             "runs": empty,
             "source_box": box.to_numpy(float).tolist(),
             "source_height": SOURCE_SIZE,

@@ -13,6 +13,7 @@ LABELS = (
     "Pneumothorax", "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening",
     "Hernia",
 )  # fmt: skip
+PUBLISHED_ROWS = 112_120
 VIEWS = ("PA", "AP")
 _HEALTHY = "No Finding"
 _COLUMNS = (
