@@ -11,9 +11,13 @@ from PIL.ImageFile import ImageFile
 
 from mflag.data.dicom import is_dicom, read_dicom
 from mflag.data.manifest import IMAGE_SIZE
-from mflag.data.rejected import MAX_PIXELS, Rejected
+from mflag.data.rejected import IMAGE_READABLE, MAX_PIXELS, LeftOut, Rejected
 from mflag.errors import InputError
 
+__all__ = [
+    "IMAGE_READABLE", "LeftOut", "Rejected",
+    "read_grey", "read_image", "square_box", "square_geometry", "square_image", "square_mask",
+]  # fmt: skip
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 

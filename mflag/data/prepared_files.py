@@ -84,9 +84,8 @@ def write_prepared(
     rejected = _write_rejected(out / "rejected.csv", source, results)
     _count_load_steps(source, results)
     write_json(out / "funnel.json", source.funnel.as_json())
-    write_json(
-        out / INFO, {**request, **_summary(manifest), "rejected": rejected, "hashes": hashes}
-    )
+    summary = {**_summary(manifest), "rejected": rejected, "remarks": source.remarks}
+    write_json(out / INFO, {**request, **summary, "hashes": hashes})
     partial.discard()
     return open_prepared(out)
 
@@ -95,7 +94,9 @@ def _with_split(manifest: pd.DataFrame, source: Source) -> pd.DataFrame:
     manifest = manifest.reset_index(drop=True)
     if "split" not in manifest:
         manifest.insert(2, "split", split_by_patient(manifest["patient"]))
-    check_splits(manifest["patient"], manifest["split"], source.where)
+    check_splits(
+        manifest["patient"], manifest["split"], source.where, may_share=source.shares_patients
+    )
     return manifest
 
 

@@ -1,6 +1,7 @@
 """From a dataset to a prepared folder: ``prepare`` and what it is made of."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ def prepare(config: PrepareConfig) -> Prepared:
     out = Path(config.out or f"data/{config.dataset.name}")
     request = {"format": FORMAT, "dataset": config.dataset.name, "options": source.options}
     partial = PartialImages(out, len(source.items), request)
-    if _is_finished(out, request, partial, config.overwrite):
+    is_finished = _is_finished(out, request, partial, config.overwrite)
+    for remark in source.remarks:
+        print(remark, file=sys.stderr)
+    if is_finished:
         print(f"{out} is prepared already with these options; overwrite=true repeats it")
         return open_prepared(out)
     _check_rejections(source, [], config.max_reject_fraction)

@@ -98,6 +98,7 @@ def read(config: PrepareConfig) -> Source:
         prefer="threads",  # decoding takes the time, and Pillow decodes without the lock
         rejected=plan.rejected,
         load_steps=reading.steps,
+        remarks=plan.remarks,
     )
 
 

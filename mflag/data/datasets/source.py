@@ -50,6 +50,8 @@ class Source:
         funnel: the filters so far; its last step counts ``items``.
         where: what error messages call the source.
         prefer: ``threads`` where ``load`` releases the interpreter's lock, else ``processes``.
+        remarks: lines for people, each starting ``note:`` or ``warning:``.
+        shares_patients: a published split was chosen that keeps no patient in one part.
     """
 
     options: dict[str, Any]
@@ -63,6 +65,8 @@ class Source:
     prefer: str
     rejected: list[Rejection] = field(default_factory=list)
     load_steps: Mapping[str, int | None] = field(default_factory=lambda: {IMAGE_READABLE: None})
+    remarks: list[str] = field(default_factory=list)
+    shares_patients: bool = False
 
     @property
     def total(self) -> int:
