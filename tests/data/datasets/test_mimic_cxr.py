@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
+from mflag.data import preparing
 from mflag.data.datasets import mimic_cxr
 from mflag.data.datasets.mimic_cxr_tables import LABELS
 from mflag.data.images import read_image
@@ -432,3 +433,22 @@ def test_other_labels_are_other_options(tree):
     tree.write_table("mimic-cxr-2.0.0-chexpert.csv.gz", tree.labels)
     with pytest.raises(InputError, match="other options"):
         prepare(config)
+
+
+def test_a_run_that_goes_on_reads_no_report_again_and_counts_the_same(tree, monkeypatch):
+    spoil(tree)
+    config = config_of(tree)
+    config.max_reject_fraction = 0.5
+    prepare(config)
+    undisturbed = funnel_of(config)
+    config.out = str(tree.root.parent / "again")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(preparing, "write_prepared", interrupt)
+        prepare(config)
+    monkeypatch.setattr(mimic_cxr, "read_report", interrupt)
+    assert len(prepare(config)) == 12
+    assert funnel_of(config) == undisturbed
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
