@@ -137,7 +137,8 @@ def _digest(files: list[tuple[str, bytes]]) -> str:
 
 def _plan_rows(files: list[tuple[str, bytes]], labeler: str | None) -> _Plan:
     """A row an image; a broken report is one row too, so that the funnel counts it."""
-    reports, rows = [], []
+    reports: list[Report] = []
+    rows: list[tuple[str, str, int, str]] = []
     seen: dict[str, str] = {}
     owner: dict[str, str] = {}
     empty = 0
@@ -194,8 +195,8 @@ def _select_views(plan: _Plan, csv: str | None, views: list[str] | None) -> None
     if not path.is_file():
         raise InputError(f"csv is {csv!r}, which is no file; give nlmcxr_dicom_metadata.csv.gz")
     headers = read_label_table(path, ["imageid", "View Position"], "the DICOM headers of Open-i")
-    headers = headers.drop_duplicates("imageid").set_index("imageid")["View Position"]
-    views_by_id = headers.fillna("").str.strip().str.upper()
+    positions = headers.drop_duplicates("imageid").set_index("imageid")["View Position"]
+    views_by_id = positions.fillna("").astype(str).str.strip().str.upper()
     view = plan.table["id"].map(views_by_id)
     view = view.fillna(plan.table["id"].map(_short_id).map(views_by_id)).fillna("")
     plan.table = plan.table.assign(view=view)

@@ -4,6 +4,7 @@ import gzip
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ def tree(tmp_path: Path) -> MimicTree:
 
 
 def config_of(tree: MimicTree, **options) -> PrepareConfig:
-    defaults = {
+    defaults: dict[str, Any] = {
         "views": ["PA", "AP"], "split": "official", "labels": "chexpert",
         "sections": ["impression", "findings"], "min_words": 3,
     }  # fmt: skip

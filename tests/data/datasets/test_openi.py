@@ -6,6 +6,7 @@ import json
 import os
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -90,7 +91,7 @@ def tree(tmp_path):
 
 
 def config_of(tree, csv=None, **options):
-    defaults = {
+    defaults: dict[str, Any] = {
         "views": ["PA", "AP"], "split": "patient", "labels": "major",
         "sections": ["impression", "findings"], "min_words": 1,
     }  # fmt: skip
