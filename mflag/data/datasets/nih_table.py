@@ -78,7 +78,7 @@ def _ages(given: pd.Series, path: Path) -> pd.Series:
 
 
 def _labels(given: pd.Series, path: Path) -> pd.DataFrame:
-    codes, distinct = pd.factorize(given.fillna("").astype(str))  # 836 combinations
+    codes, distinct = pd.factorize(given.astype(object).fillna("").astype(str))  # 836 combinations
     found = [text.split("|") for text in distinct]
     is_known = [names == [_HEALTHY] or set(names) <= set(LABELS) for names in found]
     wanted = f"{_HEALTHY}, or findings joined by |: {', '.join(LABELS)}"

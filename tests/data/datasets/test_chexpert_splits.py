@@ -1,8 +1,10 @@
+import functools
 import re
 
 import pandas as pd
 import pytest
 
+from mflag.data.datasets import chexpert, chexpert_splits
 from mflag.data.datasets.chexpert import select
 from mflag.data.datasets.chexpert_splits import assign_mgca, spell_id
 from mflag.data.datasets.chexpert_table import read_chexpert_table
@@ -153,6 +155,19 @@ def test_the_leaking_split_gives_each_image_one_place_and_counts_its_leak(small_
     leaked = int(leak.split("leaks: ")[1].split(" of 50")[0])
     published = int(one_place.split("of the ")[1].split(" images")[0])
     assert sizes["train"] == published - leaked
+
+
+def test_prepare_warns_of_a_leaking_split_and_keeps_the_warning(config, monkeypatch, capsys):
+    small = functools.partial(assign_mgca, valid_images=5, retrieval_images=0)
+    monkeypatch.setattr(chexpert, "TRAIN_ROWS", 30)
+    monkeypatch.setattr(chexpert_splits, "assign_mgca", small)
+    config.dataset.split = "mgca"
+    prepared = prepare(config)
+    warned = capsys.readouterr().err.splitlines()
+    assert warned[0].startswith("warning: dataset.split=mgca leaks: ")
+    assert prepared.info["remarks"] == warned[: len(prepared.info["remarks"])]
+    assert prepared.manifest.groupby("patient")["split"].nunique().max() == 2
+    assert not prepared.manifest["id"].duplicated().any()
 
 
 def test_the_leaking_split_needs_enough_images_of_each_finding(small_mgca):
