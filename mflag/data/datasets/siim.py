@@ -70,7 +70,7 @@ def read(config: PrepareConfig) -> Source:
     is_there = table["id"].isin(paths)
     rejected = [
         Rejection(row, f"{image}.dcm", "missing file")
-        for row, image in table["id"][~is_there].items()
+        for row, image in zip(table.index[~is_there].tolist(), table["id"][~is_there], strict=True)
     ]
     kept = table[is_there]
     funnel.add("file present", len(kept))
