@@ -32,7 +32,13 @@ IMAGES = "images.u8"
 INFO = "prepared.json"
 _ALL = (INFO, MANIFEST, IMAGES, "lesions.parquet", "funnel.json", "rejected.csv")
 TEXT_CACHE = "[0-9a-f]" * 16 + ".*"
-_LESION_SCHEMA = {"runs": pa.list_(pa.int32())}
+_LESION_SCHEMA = {
+    "runs": pa.list_(pa.int32()),
+    "source_box": pa.list_(pa.float64()),
+    "source_runs": pa.list_(pa.int32()),
+    "source_height": pa.int32(),
+    "source_width": pa.int32(),
+}
 
 
 def existing_files(out: Path) -> list[str]:
@@ -82,11 +88,10 @@ def write_prepared(
         _write_parquet(out / name, table)
         hashes[name] = file_sha256(out / name)
     rejected = _write_rejected(out / "rejected.csv", source, results)
-    source.funnel.add("image readable", len(kept))
+    _count_load_steps(source, results)
     write_json(out / "funnel.json", source.funnel.as_json())
-    write_json(
-        out / INFO, {**request, **_summary(manifest), "rejected": rejected, "hashes": hashes}
-    )
+    summary = {**_summary(manifest), "rejected": rejected, "remarks": source.remarks}
+    write_json(out / INFO, {**request, **summary, "hashes": hashes})
     partial.discard()
     return open_prepared(out)
 
@@ -95,7 +100,9 @@ def _with_split(manifest: pd.DataFrame, source: Source) -> pd.DataFrame:
     manifest = manifest.reset_index(drop=True)
     if "split" not in manifest:
         manifest.insert(2, "split", split_by_patient(manifest["patient"]))
-    check_splits(manifest["patient"], manifest["split"], source.where)
+    check_splits(
+        manifest["patient"], manifest["split"], source.where, may_share=source.shares_patients
+    )
     return manifest
 
 
@@ -125,6 +132,14 @@ def _write_parquet(path: Path, table: pd.DataFrame) -> None:
             content = content.set_column(place, name, content[name].cast(kind))
     with atomic_write(path) as file:
         pq.write_table(content, file, compression="zstd")
+
+
+def _count_load_steps(source: Source, results: list[Result]) -> None:
+    failed = Counter(result["step"] for result in results if "rejected" in result)
+    left = len(results)
+    for name, published in source.load_steps.items():
+        left -= failed[name]
+        source.funnel.add(name, left, published)
 
 
 def _write_rejected(path: Path, source: Source, results: list[Result]) -> int:
