@@ -8,9 +8,16 @@ import pandas as pd
 
 from mflag.config.prepare import PrepareConfig
 from mflag.data.datasets import chexpert_splits
-from mflag.data.datasets.chexpert_splits import MGCA_ROWS, NEEDS_VALID_CSV, SPLITS, Assigned
-from mflag.data.datasets.chexpert_table import find_folder, read_chexpert_table
-from mflag.data.datasets.label_tables import choose_split, existing_root, find_table, with_views
+from mflag.data.datasets.chexpert_splits import NEEDS_VALID_CSV, SPLITS, TRAIN_ROWS, Assigned
+from mflag.data.datasets.chexpert_table import VIEWS, find_folder, read_chexpert_table
+from mflag.data.datasets.label_tables import (
+    choose_split,
+    describe_views,
+    existing_root,
+    find_table,
+    refuse_twice,
+    with_views,
+)
 from mflag.data.datasets.listed_splits import list_hashes
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Record, Source, refuse_unread_keys
@@ -22,6 +29,8 @@ from mflag.runtime.atomic_write import file_sha256
 
 _KEYS = {"root", "dataset.views", "dataset.split", "dataset.test_ids", "dataset.valid_ids"}
 _PROBED = 1000
+# Rows and frontal AP or PA rows, of train.csv alone and with valid.csv.
+_PUBLISHED = {1: (TRAIN_ROWS, 191_010), 2: (TRAIN_ROWS + 234, 191_010 + 202)}
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,10 @@ def select(config: PrepareConfig) -> Studies:
     files = _tables(folder, scheme)
     table = pd.concat([read_chexpert_table(path) for path in files], ignore_index=True)
     funnel = Funnel()
-    funnel.add(f"rows of {' and '.join(path.name for path in files)}", len(table))
-    viewed = with_views(table, config.dataset.views, files[0])
+    all_rows, frontal = _PUBLISHED[len(files)]
+    funnel.add(f"rows of {' and '.join(path.name for path in files)}", len(table), all_rows)
+    refuse_twice(table["id"], files[-1])
+    viewed = with_views(table, config.dataset.views, VIEWS, files[0])
     is_kept = pd.Series(table.index.isin(viewed.index), table.index)
     assigned = _assign(scheme, table, is_kept, config, files[0])
     is_used = assigned.split != ""
@@ -101,8 +112,9 @@ def select(config: PrepareConfig) -> Studies:
     table.insert(3, "split", assigned.split)
     table.insert(4, "text", "")
     table = table[is_used & is_kept].reset_index(drop=True)
-    views = "all" if config.dataset.views is None else " or ".join(config.dataset.views)
-    funnel.add(f"view {views}", len(table))
+    views = config.dataset.views
+    is_usual = is_used.all() and set(views or ()) == {"PA", "AP"}
+    funnel.add(f"view {describe_views(views)}", len(table), frontal if is_usual else None)
     check_splits(
         table["patient"], table["split"], str(files[0]), may_share=assigned.shares_patients
     )
@@ -124,10 +136,10 @@ def _assign(
         return chexpert_splits.assign_id_lists(table, is_kept, config.dataset)
     if scheme == "mgca":
         count = int((~chexpert_splits.is_valid_csv(table)).sum())
-        if count != MGCA_ROWS:
+        if count != TRAIN_ROWS:
             raise InputError(
                 f"{train_csv} has {count:,} rows, but dataset.split=mgca is drawn by row number "
-                f"from the published {MGCA_ROWS:,}; use the whole table or another split"
+                f"from the published {TRAIN_ROWS:,}; use the whole table or another split"
             )
         return chexpert_splits.assign_mgca(table)
     if scheme == "official":

@@ -12,11 +12,11 @@ from mflag.data.datasets.listed_splits import split_by_user_lists
 from mflag.data.leaks import find_leaks
 from mflag.data.manifest import LABEL_PREFIX
 from mflag.data.splits import SEED, split_by_patient
+from mflag.errors import InputError
 
 SPLITS = ("patient", "official", "id_lists", "mgca")
 NEEDS_VALID_CSV = ("official", "mgca")
-# The published split is drawn by row number, so it exists for the whole table only.
-MGCA_ROWS = 223_414
+TRAIN_ROWS = 223_414
 _COMPETITION = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 
 
@@ -37,10 +37,9 @@ class Assigned:
 
 def assign_patient(table: pd.DataFrame) -> Assigned:
     """Deal the patients of train.csv 80/10/10; images of valid.csv are left out."""
-    is_official = is_valid_csv(table)
-    split = pd.Series("", table.index, dtype=object)
-    split[~is_official] = split_by_patient(table["patient"][~is_official])
-    return Assigned(split)
+    patients = table["patient"][~is_valid_csv(table)]
+    split = pd.Series(split_by_patient(patients), patients.index, dtype=object)
+    return Assigned(split.reindex(table.index, fill_value=""))
 
 
 def assign_official(table: pd.DataFrame) -> Assigned:
@@ -79,23 +78,23 @@ def assign_mgca(
     as published. valid.csv is test, as published.
 
     Args:
-        table: all rows of train.csv in their order, then those of valid.csv.
+        table: all rows of train.csv in their order, then those of valid.csv; numbered from 0.
         valid_images: how many are drawn.
         retrieval_images: how many are set aside for each finding.
     """
     is_official = is_valid_csv(table)
-    train_csv = table[~is_official].reset_index(drop=True)
+    train_csv = table[~is_official]
     left = train_csv.drop(index=_retrieval_rows(train_csv, retrieval_images))
     drawn = np.random.RandomState(SEED).choice(len(left), valid_images, replace=False)
     valid = left.iloc[drawn]
-    train = left.drop(index=drawn, errors="ignore")
+    train = left.drop(index=drawn.tolist(), errors="ignore")
     parts = {"train": train, "valid": valid, "test": table[is_official]}
     members = pd.concat(
         [part[["id", "patient"]].assign(split=name) for name, part in parts.items()]
     )
     split = pd.Series("", table.index, dtype=object)
     for name, part in parts.items():  # valid after train: an image of both is valid
-        split[table["id"].isin(part["id"])] = name
+        split[part.index] = name
     warnings = [f"warning: dataset.split=mgca leaks: {leak}" for leak in find_leaks(members)]
     kept = int((split == "train").sum())
     warnings.append(
@@ -138,5 +137,10 @@ def _retrieval_rows(train_csv: pd.DataFrame, count: int) -> list[int]:
         for name in others:
             if name != finding:
                 alone &= is_zero[name]
+        if alone.sum() < count:
+            raise InputError(
+                f"train.csv has {int(alone.sum())} frontal images of {finding!r} alone, but "
+                f"dataset.split=mgca sets {count} aside; it needs the published labels"
+            )
         rows += train_csv[alone].sample(n=count, random_state=SEED).index.tolist()
     return rows

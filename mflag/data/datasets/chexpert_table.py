@@ -23,6 +23,7 @@ LABELS = (
     "Pleural Other", "Fracture", "Support Devices",
 )  # fmt: skip
 LATERAL = "Lateral"
+VIEWS = ("PA", "AP", "LL", "RL", LATERAL)
 _VIEW_COLUMNS = ("Frontal/Lateral", "AP/PA")
 _COLUMNS = ("Path", "Sex", "Age", *_VIEW_COLUMNS, *LABELS)
 _SEXES = {"Male": "M", "Female": "F", "Unknown": ""}
@@ -106,4 +107,6 @@ def _split_paths(paths: pd.Series) -> pd.DataFrame:
 def _views(raw: pd.DataFrame, path: Path) -> pd.Series:
     side, projection = (raw[name] for name in _VIEW_COLUMNS)
     refuse_values(side, ~side.isin(["Frontal", LATERAL]), path, "Frontal or Lateral")
-    return projection.astype(object).fillna("").where(side == "Frontal", LATERAL)
+    view = projection.astype(object).fillna("").where(side == "Frontal", LATERAL)
+    refuse_values(projection, ~view.isin([*VIEWS, ""]), path, "AP, PA, LL, RL or blank")
+    return view

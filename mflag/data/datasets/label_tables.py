@@ -59,7 +59,7 @@ def read_label_table(path: Path, wanted: Sequence[str], release: str) -> pd.Data
     absent = [name for name in wanted if name not in table.columns]
     if absent:
         raise InputError(
-            f"{path} is no table of {release}: it has the columns {_listed(table.columns)}; "
+            f"{path} is no table of {release}: it has the columns {_listed(list(table.columns))}; "
             f"wanted are also {_listed(absent)}"
         )
     if table.empty:
@@ -81,8 +81,9 @@ def refuse_values(column: pd.Series, bad: pd.Series, path: Path, wanted: str) ->
     """
     if bad.any():
         row = int(bad.to_numpy().argmax())
+        value = column.tolist()[row]  # Python's own type: its repr is what people wrote
         raise InputError(
-            f"{column.name} is {column.astype(object).iloc[row]!r} in row {row + 1} of {path} "
+            f"{column.name} is {value!r} in row {row + 1} of {path} "
             f"({int(bad.sum()):,} such rows); wanted is {wanted}"
         )
 
@@ -102,22 +103,35 @@ def refuse_twice(ids: pd.Series, path: Path) -> None:
         )
 
 
-def with_views(table: pd.DataFrame, views: list[str] | None, path: Path) -> pd.DataFrame:
+def with_views(
+    table: pd.DataFrame, views: Sequence[str] | None, known: Sequence[str], path: Path
+) -> pd.DataFrame:
     """Keep rows of some views; None keeps all.
 
+    Args:
+        table: rows with ``view``.
+        views: what is kept.
+        known: what the dataset has.
+        path: the table's file.
+
     Raises:
-        InputError: a view that no row has.
+        InputError: a view that the dataset does not have, or no row is left.
     """
     if views is None:
         return table
-    found = table["view"].value_counts()
-    absent = [view for view in views if view not in found.index]
-    if absent or not views:
-        counts = ", ".join(f"{view or 'unknown'} {count:,}" for view, count in found.items())
+    kept = table[table["view"].isin(list(views))]
+    if kept.empty or not set(views) <= set(known):
+        found = ", ".join(f"{name} {n:,}" for name, n in table["view"].value_counts().items())
         raise InputError(
-            f"dataset.views is {list(views)}, but {path} has {counts}; choose among these, or null"
+            f"dataset.views is {list(views)}; choose among {', '.join(known)}, or null for all "
+            f"({path} has {found})"
         )
-    return table[table["view"].isin(views)]
+    return kept
+
+
+def describe_views(views: Sequence[str] | None) -> str:
+    """Name the views that ``with_views`` keeps, for a funnel."""
+    return "any" if views is None else " or ".join(views)
 
 
 def choose_split(dataset: DatasetConfig, splits: Sequence[str]) -> str:
@@ -127,7 +141,7 @@ def choose_split(dataset: DatasetConfig, splits: Sequence[str]) -> str:
         InputError: an unknown name, a list without ``id_lists``, or ``id_lists`` without a list.
     """
     split = dataset.split
-    if split not in splits:
+    if split is None or split not in splits:
         raise InputError(f"dataset.split is {split!r}; choose one of {', '.join(splits)}")
     if split == "id_lists":
         if dataset.test_ids is None:

@@ -9,10 +9,16 @@ import numpy as np
 import pandas as pd
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
-from mflag.data.datasets.label_tables import choose_split, existing_root, find_table, with_views
+from mflag.data.datasets.label_tables import (
+    choose_split,
+    describe_views,
+    existing_root,
+    find_table,
+    with_views,
+)
 from mflag.data.datasets.listed_splits import fill_split, list_hashes, split_by_user_lists
 from mflag.data.datasets.nih_boxes import read_nih_boxes
-from mflag.data.datasets.nih_table import read_nih_table
+from mflag.data.datasets.nih_table import PUBLISHED_ROWS, VIEWS, read_nih_table
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.funnel import Funnel
@@ -108,10 +114,10 @@ def select(config: PrepareConfig) -> Studies:
         refuse_wrong_folder(root, "nih", _TABLES[0])
     table = read_nih_table(path)
     funnel = Funnel()
-    funnel.add(f"rows of {path.name}", len(table))
+    funnel.add(f"rows of {path.name}", len(table), published=PUBLISHED_ROWS)
     box_file = find_table(root, _BOXES)
     boxes = None if box_file is None else read_nih_boxes(box_file, table["id"])
-    viewed = with_views(table, config.dataset.views, path)
+    viewed = with_views(table, config.dataset.views, VIEWS, path)
     is_kept = pd.Series(table.index.isin(viewed.index), table.index)
     split, remarks, lists = _assign(scheme, table, is_kept, config.dataset, root)
     if boxes is None:
@@ -122,8 +128,7 @@ def select(config: PrepareConfig) -> Studies:
     table.insert(3, "split", split)
     table.insert(4, "text", "")
     table = table[is_used & is_kept].reset_index(drop=True)
-    views = "all" if config.dataset.views is None else " or ".join(config.dataset.views)
-    funnel.add(f"view {views}", len(table))
+    funnel.add(f"view {describe_views(config.dataset.views)}", len(table))
     check_splits(table["patient"], table["split"], str(path))
     files = [path, *lists, *([] if box_file is None else [box_file])]
     return Studies(root, table, boxes, funnel, remarks, files)
@@ -166,7 +171,8 @@ def _find_images(studies: Studies) -> tuple[pd.DataFrame, list[str], list[Reject
         )
     studies.funnel.add("file present", int(is_there.sum()))
     missing = table["id"][~is_there]
-    rejected = [Rejection(row, name, "missing file") for row, name in missing.items()]
+    pairs = zip(missing.index.tolist(), missing, strict=True)
+    rejected = [Rejection(row, name, "missing file") for row, name in pairs]
     kept = table[is_there]
     return kept, [paths[name] for name in kept["id"]], rejected
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from mflag.data.datasets.label_tables import read_label_table, refuse_values
 from mflag.data.datasets.nih_table import LABELS
-from mflag.data.manifest import IMAGE_SIZE
+from mflag.data.images import square_box
 from mflag.errors import InputError
 
 # Boxes are in pixels of the released images, also where smaller copies of these are on disk.
@@ -35,12 +35,14 @@ def read_nih_boxes(path: Path, images: pd.Series) -> pd.DataFrame:
     finding = raw["Finding Label"].replace(_OTHER_NAMES)
     refuse_values(raw["Finding Label"], ~finding.isin(LABELS), path, ", ".join(LABELS))
     wanted = "an image of the label table"
-    refuse_values(raw["Image Index"], ~raw["Image Index"].isin(images), path, wanted)
-    box = raw[list(_SIDES)].apply(pd.to_numeric, errors="coerce")
+    place = pd.Series(pd.Index(images).get_indexer(raw["Image Index"]))
+    refuse_values(raw["Image Index"], place < 0, path, wanted)
+    box = raw[list(_SIDES)].apply(pd.to_numeric, errors="coerce").astype(float)
     box.columns = ["x", "y", "width", "height"]
     _refuse_outside(box, raw["Image Index"], path)
-    empty = [[] for _ in range(len(raw))]
-    scaled = box * (IMAGE_SIZE / SOURCE_SIZE)  # square images: nothing is padded
+    empty: list[list[int]] = [[] for _ in range(len(raw))]
+    squared = [square_box(row, SOURCE_SIZE, SOURCE_SIZE) for row in box.to_numpy()]
+    placed = pd.DataFrame(squared, columns=box.columns, dtype=float)
     return pd.DataFrame(
         {
             "id": raw["Image Index"],
@@ -48,9 +50,9 @@ def read_nih_boxes(path: Path, images: pd.Series) -> pd.DataFrame:
             "laterality": "",
             "zone": "",
             "severity": "",
-            **{name: scaled[name] for name in box.columns},
+            **{name: placed[name] for name in placed},
             "runs": empty,
-            "source_box": box.to_numpy(float).tolist(),
+            "source_box": box.to_numpy().tolist(),
             "source_height": SOURCE_SIZE,
             "source_width": SOURCE_SIZE,
         }
