@@ -109,7 +109,7 @@ def test_other_sizes_than_the_encoders_own_are_taken(tune):
 
 
 def test_training_and_test_images_are_normalised_alike(tune, encoder):
-    seen = {True: [], False: []}
+    seen: dict[bool, list[torch.Tensor]] = {True: [], False: []}
 
     class Watched(torch.nn.Module):
         def __init__(self, inner):
@@ -120,11 +120,11 @@ def test_training_and_test_images_are_normalised_alike(tune, encoder):
             seen[self.training].append(images.mean((0, 2, 3)))
             return self.inner(images)
 
-    augment = {"scale_min": 1.0, "rotation_degrees": 0.0, "brightness": 0.0, "contrast": 0.0}
+    still = AugmentConfig(scale_min=1.0, rotation_degrees=0.0, brightness=0.0, contrast=0.0)
     watched = replace(
         encoder, module=Watched(encoder.module), mean=IMAGENET_MEAN, std=IMAGENET_STD
     )  # fmt: skip
-    tune(on=watched, epochs=1, augment=AugmentConfig(**augment))
+    tune(on=watched, epochs=1, augment=still)
     training, test = (torch.stack(seen[mode]).mean(0) for mode in (True, False))
     torch.testing.assert_close(training, test, atol=0.08, rtol=0)
     assert (training[1:] - training[:1]).abs().min() > 0.05  # three channels, three normalisations

@@ -61,6 +61,16 @@ def test_only_the_largest_draw_of_the_first_seed_is_shown(make_study):
     assert {(row["fraction"], row["seed"]) for row in found} == {(0.5, 0)}
 
 
+def test_macro_auc_within_groups_does_not_wait_for_a_rare_one(make_study):
+    splits = ["train"] * 4 + ["valid"] * 2 + ["test"] * 41
+    views = ["AP", "PA"] * 23 + ["LL"]
+    columns = {"view": views, "label/a": [1, 1, 0, 0] * 11 + [1, 0, 1]}
+    shortcuts = Shortcuts(make_study(splits, **columns))
+    shortcuts.keep(np.arange(41.0)[:, None], np.array([True]), {"encoder": "e", **DRAW})
+    found = rows_of(shortcuts.results(), "within", metric="macro_auc")
+    assert [row["group"] for row in found] == ["AP", "PA"]
+
+
 def test_masked_labels_are_in_no_share(make_study):
     splits = ["train"] * 4 + ["valid"] * 2 + ["test"] * 2
     columns = {"view": ["AP", "AP", "PA", "PA"] * 2, "label/a": [1, -1, 0, 0, 1, 0, 1, 0]}
