@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
-from mflag.data.manifest import FORMAT, IMAGE_SIZE, LABEL_PREFIX, SPLITS
+from mflag.config.text import TextConfig
+from mflag.data.manifest import FORMAT, IMAGE_SIZE, LABEL_PREFIX, SPLITS, open_prepared
+from mflag.data.text_table import TextTable, kept_path, save_text_table, table_key
 from mflag.runtime.atomic_write import file_sha256, write_json
 
 SITES = ("left", "right", "bilateral")
@@ -27,7 +30,7 @@ _PATIENT_ROWS = 3
 
 
 def make_folder(folder: Path, rows: int, seed: int = 0) -> None:
-    """Write ``manifest.parquet``, a sparse ``images.u8`` and ``prepared.json``.
+    """Write ``manifest.parquet``, a sparse ``images.u8``, ``prepared.json`` and a text table.
 
     The file of images takes no disk: it is truncated to rows · 65,536 bytes and reads as zeros.
     """
@@ -54,6 +57,19 @@ def make_folder(folder: Path, rows: int, seed: int = 0) -> None:
         "hashes": {table.name: file_sha256(table), "images.u8": "holes, not hashed"},
     }
     write_json(folder / "prepared.json", info)
+    _keep_random_vectors(folder, rows, generator)
+
+
+def _keep_random_vectors(folder: Path, rows: int, generator: np.random.Generator) -> None:
+    """Keep a table of unit vectors where training looks for that of ``text=lsa``."""
+    prepared, config = open_prepared(folder), TextConfig()
+    vectors = generator.standard_normal((rows, config.dim), np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    key = table_key(prepared, config)
+    about = {"dim": str(config.dim), "mean_pairwise_cosine": "0.000000"}
+    about |= {"truncated_share": "0.000000", "without_vector": "0"}
+    table = TextTable(torch.from_numpy(vectors).half(), torch.arange(rows), key | about)
+    save_text_table(kept_path(prepared, key), table)
 
 
 def _manifest(rows: int, generator: np.random.Generator) -> pd.DataFrame:

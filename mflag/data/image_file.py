@@ -48,7 +48,7 @@ class ImageFile:
         return pixels
 
     def _read_into(self, image: np.ndarray, row: int) -> None:
-        content, begin, got = memoryview(image.reshape(-1)), row * IMAGE_BYTES, 0
+        content, begin, got = image.reshape(-1).data, row * IMAGE_BYTES, 0
         while got < IMAGE_BYTES:
             try:
                 count = os.preadv(self._descriptor, [content[got:]], begin + got)

@@ -60,8 +60,7 @@ def build_text_table(
     training = prepared.rows("train")
     source = choose_text_source(config)
     key = _key(source, config, texts, training)
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    path = prepared.path / "text" / f"{name}.safetensors"
+    path = kept_path(prepared, key)
     table = _read_cached(path, key, len(texts))
     kept = table is not None
     if table is None:
@@ -70,6 +69,18 @@ def build_text_table(
     if progress:
         print(_line(table, kept, time.monotonic() - start))
     return table
+
+
+def table_key(prepared: Prepared, config: TextConfig) -> dict[str, str]:
+    """What the table of these reports and this encoder is kept under: the core of its metadata."""
+    texts = prepared.column("text").cast(pa.large_string())
+    return _key(choose_text_source(config), config, texts, prepared.rows("train"))
+
+
+def kept_path(prepared: Prepared, key: dict[str, str]) -> Path:
+    """Where the table of a key is kept."""
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return prepared.path / "text" / f"{name}.safetensors"
 
 
 def save_text_table(path: Path | str, table: TextTable) -> None:
