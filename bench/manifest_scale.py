@@ -4,8 +4,8 @@
 
 Prepared folders are composed: reports of five sentences, a kept text table of random vectors (to
 make one is long, and done once), images that are holes of a sparse file, so the disk is not
-measured. Every size is measured in a process of its own that builds a run as `python -m mflag.train`
-does, then reads batches by both feeds. Then `prepare` runs with a `load` that returns a constant
+measured. Every size is measured in a process of its own that builds a run as training does, then
+reads batches by both feeds. Then `prepare` runs with a `load` that returns a constant
 image: what is left is its own work. Writes manifest_scale.json.
 """
 
@@ -34,7 +34,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--steps", type=int, default=2000, help="batches of 128 a feed")
+    parser.add_argument("--steps", type=int, default=500, help="batches of 128 a feed")
     parser.add_argument("--prepare-rows", type=int, default=20_000, help="studies of prepare")
     parser.add_argument("--work", type=Path, help="keep the folders here for the next call")
     parser.add_argument("--out", type=Path, default=Path("runs/bench"))
