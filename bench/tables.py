@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.kernels_table import kernels_table, skipped_list, targets_table
+from bench.manifest_table import manifest_table
 from mflag.runtime.atomic_write import write_text
 
 ROOT = Path(__file__).parents[1]
@@ -129,6 +130,7 @@ TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "kernels-cpu": ("docs/performance.md", "cpu/kernels.json", kernels_table),
     "targets-cpu": ("docs/performance.md", "cpu/kernels.json", targets_table),
     "skipped-cpu": ("docs/performance.md", "cpu/kernels.json", skipped_list),
+    "manifest-cpu": ("docs/performance.md", "cpu/manifest_scale.json", manifest_table),
     "compiled": ("docs/performance.md", "compiled.json", compiled_table),
     "predictions": ("docs/performance.md", "predictions.json", predictions_table),
     "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),

@@ -25,7 +25,8 @@ PROGRAMS = {
 }
 GROUPS = {  # group: a program that reads it
     "data": "train", "text": "train", "loss": "train", "optim": "train", "feed": "train",
-    "preset": "train", "dataset": "prepare", "task": "evaluate",
+    "preset": "train", "dataset": "prepare", "launcher": "prepare",
+    "task": "evaluate",
 }  # fmt: skip
 OPTIONS = sorted(
     f"{path.relative_to(CONFIGS).parts[0]}={Path(*path.relative_to(CONFIGS).parts[1:]).with_suffix('')}"

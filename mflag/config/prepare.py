@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from hydra.core.config_store import ConfigStore
 
+from mflag.config.launcher import LauncherConfig
 from mflag.config.option import group, option
 
 
@@ -49,7 +50,8 @@ class PrepareConfig:
     )
     out: str | None = option(None, "folder to write; null is data/NAME of the dataset")
     max_reject_fraction: float = option(0.1, "give up when more of the rows than this is rejected")
-    workers: int | None = option(None, "processes; null takes one a CPU")
+    workers: int | None = option(None, "processes; null takes one a CPU, with ray of the cluster")
+    launcher: LauncherConfig = group(LauncherConfig)
     overwrite: bool = option(False, "replace what other options left in out")
 
 

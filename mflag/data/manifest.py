@@ -1,12 +1,19 @@
 """Prepared data: one table of studies and one memory map of images, in the same order."""
 
+import hashlib
+import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import file_sha256
@@ -14,6 +21,7 @@ from mflag.runtime.atomic_write import file_sha256
 # 2: uncertain labels are kept as -1, a row is an image.
 FORMAT = 2
 IMAGE_SIZE = 256
+MANIFEST = "manifest.parquet"
 SPLITS = ("train", "valid", "test")
 LABEL_PREFIX = "label/"
 ATTRIBUTE_PREFIX = "attribute/"
@@ -23,6 +31,8 @@ ATTRIBUTE_PREFIX = "attribute/"
 class Prepared:
     """What ``mflag.prepare`` left in a folder.
 
+    Training reads ``rows`` and ``column`` alone: a million reports stay on disk.
+
     Attributes:
         path: the folder.
         manifest: a row an image: ``id``, ``patient``, ``split`` (train, valid, test), ``text``
@@ -30,29 +40,42 @@ class Prepared:
             0 absent, -1 uncertain, NaN not mentioned; see ``label_policy``) and
             ``attribute/NAME``. Some datasets have ``study`` (id of the report, which several
             images may share), ``view`` (PA, AP, ..., "" unknown), ``sex`` (M, F, "" unknown) and
-            ``age`` (years, NaN unknown).
+            ``age`` (years, NaN unknown). Read when first asked for.
         images: (n, 256, 256) uint8, read-only memory map; row r belongs to row r of ``manifest``.
         info: the content of ``prepared.json``.
     """
 
     path: Path
-    manifest: pd.DataFrame
     images: np.ndarray
     info: dict[str, Any]
 
     def __len__(self) -> int:
         """Number of studies."""
-        return len(self.manifest)
+        return int(self.info["count"])
+
+    @cached_property
+    def manifest(self) -> pd.DataFrame:
+        """All columns, kept in memory from the first use on."""
+        return pd.read_parquet(io.BytesIO(self._table_bytes()))
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Read one column; nothing is kept.
+
+        Raises:
+            InputError: the table was replaced or removed after ``open_prepared``.
+            KeyError: there is no such column.
+        """
+        return self._columns([name])[name]
 
     @property
     def labels(self) -> list[str]:
         """Names of the label columns, without their prefix."""
-        return column_names(self.manifest, LABEL_PREFIX)
+        return self._names(LABEL_PREFIX)
 
     @property
     def attributes(self) -> list[str]:
         """Names of the attribute columns, without their prefix."""
-        return column_names(self.manifest, ATTRIBUTE_PREFIX)
+        return self._names(ATTRIBUTE_PREFIX)
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split, (k,) int64.
@@ -60,7 +83,8 @@ class Prepared:
         Raises:
             InputError: the split is empty or unknown.
         """
-        rows = np.flatnonzero(self.manifest["split"].to_numpy() == split)
+        wanted = SPLITS.index(split) if split in SPLITS else len(SPLITS)
+        rows = np.flatnonzero(self._splits == wanted)
         if len(rows) == 0:
             raise InputError(
                 f"split {split!r} of {self.path} is empty; its splits: {self.split_counts()}; "
@@ -70,12 +94,40 @@ class Prepared:
 
     def split_counts(self) -> dict[str, int]:
         """Number of studies by split."""
-        return {s: int((self.manifest["split"] == s).sum()) for s in SPLITS}
+        return {s: int((self._splits == code).sum()) for code, s in enumerate(SPLITS)}
 
     def values(self, prefix: str) -> np.ndarray:
         """The label or attribute columns, (n, k) float32."""
-        columns = [prefix + name for name in column_names(self.manifest, prefix)]
-        return self.manifest[columns].to_numpy(np.float32)
+        table = self._columns([prefix + name for name in self._names(prefix)])
+        values = np.empty((len(self), table.num_columns), np.float32)
+        for place, column in enumerate(table.columns):
+            values[:, place] = column.to_numpy()
+        return values
+
+    @cached_property
+    def _splits(self) -> np.ndarray:
+        """(n,) int8, place in ``SPLITS``; -1 for another name."""
+        names = self.column("split")
+        codes = pc.fill_null(pc.index_in(names, pa.array(SPLITS, names.type)), -1)
+        return codes.to_numpy().astype(np.int8)
+
+    def _names(self, prefix: str) -> list[str]:
+        names = pq.read_schema(pa.BufferReader(self._table_bytes())).names
+        return [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+
+    def _columns(self, names: Sequence[str]) -> pa.Table:
+        return pq.read_table(pa.BufferReader(self._table_bytes()), columns=names)
+
+    def _table_bytes(self) -> bytes:
+        """The file of the table, of which it is certain that it belongs to ``images``."""
+        file = self.path / MANIFEST
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise InputError(f"{file} cannot be read: {error.strerror}; prepare again") from error
+        if hashlib.sha256(content).hexdigest() != self.info["hashes"][MANIFEST]:
+            raise InputError(f"{file} was altered after prepare; run mflag.prepare again")
+        return content
 
 
 def open_prepared(path: Path | str, *, check_hashes: bool = False) -> Prepared:
@@ -90,7 +142,7 @@ def open_prepared(path: Path | str, *, check_hashes: bool = False) -> Prepared:
     """
     path = Path(path)
     info = _read_info(path)
-    table, images = path / "manifest.parquet", path / "images.u8"
+    table, images = path / MANIFEST, path / "images.u8"
     for file in (table, images):
         if not file.is_file():
             raise InputError(f"{file} is missing; run mflag.prepare again with out={path}")
@@ -103,14 +155,13 @@ def open_prepared(path: Path | str, *, check_hashes: bool = False) -> Prepared:
     for file in (table, images) if check_hashes else (table,):
         if file_sha256(file) != info["hashes"][file.name]:
             raise InputError(f"{file} was altered after prepare; run mflag.prepare again")
-    manifest = pd.read_parquet(table)
     shape = (info["count"], IMAGE_SIZE, IMAGE_SIZE)
     pixels = (
         np.memmap(images, np.uint8, "r", shape=shape)
         if info["count"]
         else np.empty(shape, np.uint8)
     )
-    return Prepared(path, manifest, pixels, info)
+    return Prepared(path, pixels, info)
 
 
 def _read_info(path: Path) -> dict[str, Any]:

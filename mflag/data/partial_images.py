@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,34 +101,61 @@ class PartialImages:
             return False
 
 
-def write_chunk(
-    load: Callable[[Any], tuple[np.ndarray, dict[str, Any]]],
-    items: Sequence[Any],
-    chunk: int,
-    path: Path,
-) -> tuple[int, list[Result]]:
-    """Load the studies of a chunk and write their images at their places; runs in a worker.
+@dataclass(frozen=True)
+class LoadedChunk:
+    """The studies of a chunk.
+
+    Attributes:
+        chunk: its number.
+        results: a result a study.
+        images: (k, 256, 256) uint8 of the k studies that were not rejected; k = 0 when the worker
+            wrote them itself.
+    """
+
+    chunk: int
+    results: list[Result]
+    images: np.ndarray
+
+
+Load = Callable[[Any], tuple[np.ndarray, dict[str, Any]]]
+
+
+def load_chunk(load: Load, task: tuple[int, Sequence[Any]]) -> LoadedChunk:
+    """Load the studies of a chunk; runs in a worker, on any machine.
 
     Args:
         load: from an item to its image and record; raises ``Rejected``.
-        items: the studies of this chunk.
-        chunk: its number.
-        path: the file of all images.
-
-    Returns:
-        The chunk's number and a result a study.
+        task: number of the chunk, and its items.
     """
+    chunk, items = task
     results: list[Result] = []
+    images = []
+    for item in items:
+        try:
+            image, record = load(item)
+        except Rejected as rejected:
+            by_rule = isinstance(rejected, LeftOut)
+            reason = {"rejected": str(rejected), "step": rejected.step, "by_rule": by_rule}
+            results.append(reason)
+            continue
+        images.append(image)
+        results.append({"record": record})
+    shape = (len(images), IMAGE_SIZE, IMAGE_SIZE)
+    return LoadedChunk(chunk, results, np.stack(images) if images else np.empty(shape, np.uint8))
+
+
+def write_chunk(loaded: LoadedChunk, path: Path) -> None:
+    """Write the images of a chunk at their places in the file of all images."""
+    images = iter(loaded.images)
     with open(path, "r+b") as file:
-        for number, item in enumerate(items, chunk * CHUNK):
-            try:
-                image, record = load(item)
-            except Rejected as rejected:
-                by_rule = isinstance(rejected, LeftOut)
-                reason = {"rejected": str(rejected), "step": rejected.step, "by_rule": by_rule}
-                results.append(reason)
-                continue
-            os.pwrite(file.fileno(), image.tobytes(), number * IMAGE_BYTES)
-            results.append({"record": record})
+        for number, result in enumerate(loaded.results, loaded.chunk * CHUNK):
+            if "record" in result:
+                os.pwrite(file.fileno(), next(images).tobytes(), number * IMAGE_BYTES)
         os.fsync(file.fileno())
-    return chunk, results
+
+
+def load_and_write_chunk(load: Load, path: Path, task: tuple[int, Sequence[Any]]) -> LoadedChunk:
+    """Load the studies of a chunk and write their images; runs in a worker of this machine."""
+    loaded = load_chunk(load, task)
+    write_chunk(loaded, path)
+    return replace(loaded, images=loaded.images[:0].copy())

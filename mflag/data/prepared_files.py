@@ -18,6 +18,7 @@ from mflag.data.manifest import (
     ATTRIBUTE_PREFIX,
     IMAGE_SIZE,
     LABEL_PREFIX,
+    MANIFEST,
     SPLITS,
     Prepared,
     column_names,
@@ -27,7 +28,6 @@ from mflag.data.partial_images import IMAGE_BYTES, PartialImages, Result
 from mflag.data.splits import check_splits, split_by_patient
 from mflag.runtime.atomic_write import atomic_write, file_sha256, remove_leftovers, write_json
 
-MANIFEST = "manifest.parquet"
 IMAGES = "images.u8"
 INFO = "prepared.json"
 _ALL = (INFO, MANIFEST, IMAGES, "lesions.parquet", "funnel.json", "rejected.csv")

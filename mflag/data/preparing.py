@@ -1,18 +1,24 @@
 """From a dataset to a prepared folder: ``prepare`` and what it is made of."""
 
-import os
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import joblib
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets import READERS, Source
 from mflag.data.datasets.source import Rejection
+from mflag.data.launchers import Launcher, WorkersLostError, open_launcher
 from mflag.data.manifest import FORMAT, Prepared, open_prepared
-from mflag.data.partial_images import CHUNK, PartialImages, Result, write_chunk
+from mflag.data.partial_images import (
+    CHUNK,
+    PartialImages,
+    Result,
+    load_and_write_chunk,
+    load_chunk,
+    write_chunk,
+)
 from mflag.data.prepared_files import existing_files, read_options, write_prepared
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import DISK_ERRORS
@@ -31,6 +37,7 @@ def prepare(config: PrepareConfig) -> Prepared:
         InputError: what the user gave cannot work; nothing is left on disk.
     """
     _check_numbers(config)
+    open_launcher(config.launcher, config.workers, "threads")  # refused before the data is read
     source = _reader(config.dataset.name)(config)
     out = Path(config.out or f"data/{config.dataset.name}")
     request = {"format": FORMAT, "dataset": config.dataset.name, "options": source.options}
@@ -42,10 +49,13 @@ def prepare(config: PrepareConfig) -> Prepared:
         print(f"{out} is prepared already with these options; overwrite=true repeats it")
         return open_prepared(out)
     _check_rejections(source, [], config.max_reject_fraction)
+    launcher = open_launcher(config.launcher, config.workers, source.prefer)
     partial.open()
     try:
-        results = _load_all(source, partial, config)
+        results = _load_all(source, partial, config, launcher)
         return write_prepared(out, request, source, results, partial)
+    except WorkersLostError:  # what is done stays
+        raise
     except InputError as error:
         if not isinstance(error.__cause__, OSError):  # a full disk: what is done stays
             partial.discard()
@@ -134,29 +144,36 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     return ", ".join(f"{key} {old!r}, now {new!r}" for key, old, new in pairs if old != new)
 
 
-def _load_all(source: Source, partial: PartialImages, config: PrepareConfig) -> list[Result]:
+def _load_all(
+    source: Source, partial: PartialImages, config: PrepareConfig, launcher: Launcher
+) -> list[Result]:
     """Every study's record or reason, in order; their images are in ``partial.images``."""
     done = partial.read_notes()
     count = len(source.items)
-    todo = [chunk for chunk in range(-(-count // CHUNK)) if chunk not in done]
-    workers = min(config.workers or os.cpu_count() or 1, max(len(todo), 1))
     gone, broken = _count(source.rejected, _rejections(source, done))
     is_hopeless = False
 
-    def tasks() -> Iterator[Any]:
+    todo = [chunk for chunk in range(-(-count // CHUNK)) if chunk not in done]
+
+    def tasks() -> Iterator[tuple[int, Sequence[Any]]]:
         for chunk in todo:
             if is_hopeless:  # what is under way still ends: joblib complains of broken-off work
                 return
-            items = source.items[chunk * CHUNK : (chunk + 1) * CHUNK]
-            yield joblib.delayed(write_chunk)(source.load, items, chunk, partial.images)
+            yield chunk, source.items[chunk * CHUNK : (chunk + 1) * CHUNK]
 
+    work = (
+        functools.partial(load_and_write_chunk, source.load, partial.images)
+        if launcher.shares_disk
+        else functools.partial(load_chunk, source.load)
+    )
     with progress("prepare", "images", count, sum(map(len, done.values()))) as advance:
-        run = joblib.Parallel(workers, prefer=source.prefer, return_as="generator_unordered")
-        for chunk, results in run(tasks()):
-            partial.note(chunk, results)
-            done[chunk] = results
-            advance(len(results))
-            more = _count(_rejections(source, {chunk: results}))
+        for loaded in launcher.run(work, tasks(), len(todo)):
+            if not launcher.shares_disk:
+                write_chunk(loaded, partial.images)
+            partial.note(loaded.chunk, loaded.results)
+            done[loaded.chunk] = loaded.results
+            advance(len(loaded.results))
+            more = _count(_rejections(source, {loaded.chunk: loaded.results}))
             gone, broken = gone + more[0], broken + more[1]
             is_hopeless = _are_too_many(source, gone, broken, config.max_reject_fraction)
     _check_rejections(source, _rejections(source, done), config.max_reject_fraction)

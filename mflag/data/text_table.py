@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -54,12 +56,11 @@ def build_text_table(
         InputError: the encoder is missing or broken, or the reports cannot be embedded.
     """
     start = time.monotonic()
-    texts = prepared.manifest["text"].tolist()
+    texts = prepared.column("text").cast(pa.large_string())
     training = prepared.rows("train")
     source = choose_text_source(config)
     key = _key(source, config, texts, training)
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-    path = prepared.path / "text" / f"{name}.safetensors"
+    path = kept_path(prepared, key)
     table = _read_cached(path, key, len(texts))
     kept = table is not None
     if table is None:
@@ -68,6 +69,18 @@ def build_text_table(
     if progress:
         print(_line(table, kept, time.monotonic() - start))
     return table
+
+
+def table_key(prepared: Prepared, config: TextConfig) -> dict[str, str]:
+    """What the table of these reports and this encoder is kept under: the core of its metadata."""
+    texts = prepared.column("text").cast(pa.large_string())
+    return _key(choose_text_source(config), config, texts, prepared.rows("train"))
+
+
+def kept_path(prepared: Prepared, key: dict[str, str]) -> Path:
+    """Where the table of a key is kept."""
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return prepared.path / "text" / f"{name}.safetensors"
 
 
 def save_text_table(path: Path | str, table: TextTable) -> None:
@@ -104,15 +117,26 @@ def _in_range(rows: Tensor, count: int) -> bool:
 
 
 def _key(
-    source: TextSource, config: TextConfig, texts: list[str], training: np.ndarray
+    source: TextSource, config: TextConfig, texts: pa.ChunkedArray, training: np.ndarray
 ) -> dict[str, str]:
     return {
         "format": str(FORMAT),
         **source.identity,
         "center": str(config.center).lower(),
-        "text_hash": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
+        "text_hash": _text_hash(texts),
         "train_hash": hashlib.sha256(training.astype("<i8").tobytes()).hexdigest(),
     }
+
+
+def _text_hash(texts: pa.ChunkedArray) -> str:
+    """The sha256 of lengths and UTF-8 bytes: no Python string is made of a million reports."""
+    digest = hashlib.sha256(pc.binary_length(texts).to_numpy().astype("<i8").tobytes())
+    for chunk in texts.chunks:
+        _, offsets, content = chunk.buffers()
+        places = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
+        if content is not None:  # None: all texts are empty
+            digest.update(memoryview(content)[places[0] : places[-1]])
+    return digest.hexdigest()
 
 
 def _read_cached(path: Path, key: dict[str, str], count: int) -> TextTable | None:
@@ -127,15 +151,15 @@ def _read_cached(path: Path, key: dict[str, str], count: int) -> TextTable | Non
 def _embed(
     source: TextSource,
     config: TextConfig,
-    texts: list[str],
+    texts: pa.ChunkedArray,
     training: np.ndarray,
     key: dict[str, str],
     device: str,
 ) -> tuple[TextTable, dict[str, Any] | None]:
-    unique = list(dict.fromkeys(texts))
-    place = {text: number for number, text in enumerate(unique)}
-    of_row = np.array([place[text] for text in texts], np.int64)
-    made = source.embed(unique, [texts[row] for row in training], device)
+    encoded = texts.combine_chunks().dictionary_encode()  # numbered as they first come
+    unique = encoded.dictionary.to_pylist()
+    of_row = encoded.indices.to_numpy().astype(np.int64)
+    made = source.embed(unique, [unique[place] for place in of_row[training]], device)
     if not np.isfinite(made.vectors).all():
         raise InputError(f"{source.identity['model']} gave non-finite text vectors; check it")
     unit, has_vector = _unit_vectors(made.vectors, of_row[training], config.center)

@@ -65,7 +65,7 @@ def write_model_card(
         facts: encoder_parameters, projector_parameters, text, steps_per_epoch, world_size, lr.
         last_figures: of the last logging point.
     """
-    train = prepared.manifest[prepared.manifest["split"] == "train"]
+    train = prepared.rows("train")
     share = config.loss.orthogonality_share
     balance = (
         f"share {share} of the alignment gradient"
@@ -78,7 +78,7 @@ def write_model_card(
         image_size=config.train.image_size,
         dataset=prepared.info["dataset"],
         studies=len(train),
-        patients=train["patient"].nunique(),
+        patients=len(prepared.column("patient").take(train).unique()),
         alignment_weight=config.loss.alignment_weight,
         norm=config.loss.norm,
         balance=balance,

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import signal
 import subprocess
@@ -20,11 +21,13 @@ from mflag.errors import InputError
 # Prepares with the options of argv[1] and dies by SIGKILL in the middle of its second note.
 KILLED = """
 import json, os, signal, sys
+from mflag.config.launcher import LauncherConfig
 from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data import preparing
 from mflag.data.partial_images import PartialImages
 options = json.loads(sys.argv[1])
 options["dataset"] = DatasetConfig(**options["dataset"])
+options["launcher"] = LauncherConfig(**options["launcher"])
 note, notes = PartialImages.note, []
 def note_or_die(self, chunk, results):
     if notes:
@@ -78,7 +81,7 @@ def test_equal_options_give_equal_bytes(csv_dataset, tmp_path):
 def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(csv_dataset, tmp_path, capsys):
     config = csv_dataset(40)
     (Path(str(config.root)) / "020.png").write_bytes(b"")
-    options = vars(config) | {"dataset": vars(config.dataset)}
+    options = dataclasses.asdict(config)
     killed = subprocess.run([sys.executable, "-c", KILLED, json.dumps(options)], timeout=120)
     assert killed.returncode == -signal.SIGKILL
     assert not (Path(str(config.out)) / "prepared.json").exists()

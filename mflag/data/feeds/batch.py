@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mflag.data.image_file import ImageFile
 from mflag.data.index_stream import IndexStream
 from mflag.data.manifest import IMAGE_SIZE, Prepared
 
@@ -63,7 +64,7 @@ class BatchReader:
             pins: put batches into pinned memory, from where a GPU copies without a stop.
         """
         self.pins = pins
-        self._images = prepared.images
+        self._images = ImageFile(prepared.path / "images.u8")
         self._rows = prepared.rows("train") if rows is None else rows
         self._stream = stream
         self._shrink = source_shrink(image_size)
@@ -71,10 +72,8 @@ class BatchReader:
     def read(self, step: int) -> Batch:
         """Read the batch of a step, counted from 0 over the run."""
         rows = self._rows[self._stream.positions(step)]
-        order = np.argsort(rows)  # the disk is read forwards
-        pixels = np.empty((len(rows), IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-        pixels[order] = self._images[rows[order]]
-        images = box_average(torch.from_numpy(pixels)[:, None], self._shrink)
+        pixels = torch.from_numpy(self._images.read(rows))
+        images = box_average(pixels[:, None], self._shrink)
         return Batch(images, torch.from_numpy(rows))
 
 
