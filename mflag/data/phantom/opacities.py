@@ -1,5 +1,7 @@
 """Findings of the lung itself: opacities, lesions, consolidation, collapse, water."""
 
+import math
+
 import numpy as np
 
 from mflag.data.phantom.changes import Changes, Site
@@ -97,7 +99,7 @@ def draw_lesion(site: Site, condition: Condition, changes: Changes) -> None:
             size = radius * draws.uniform(0.45, 0.65)
             away = 0.95 * (radius - 0.55 * size)
             slope = draws.uniform(-1.0, 1.0)
-            out = draws.pick((-1.0, 1.0)) * (1.0 - slope * slope) ** 0.5
+            out = draws.pick((-1.0, 1.0)) * math.sqrt(1.0 - slope * slope)
             centre = (
                 u + away * slope / site.frame.position.width,
                 v + away * out / site.frame.position.height,

@@ -18,6 +18,7 @@ def draw_effusion(site: Site, condition: Condition, changes: Changes) -> None:
     fluid = fluid * ramp(site.lungs.dome + 0.02, 0.03) * site.half(condition.side)
     fluid *= ramp(site.lungs.hilum + 0.1, 0.05)
     fluid = blur(fluid)
+    changes.added *= 1.0 - 0.8 * fluid  # fluid hides what lies in it
     changes.added += 0.08 * fluid
     changes.vessels *= 1.0 - fluid
     changes.fill(0.97 * fluid, 0.4)
