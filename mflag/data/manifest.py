@@ -23,6 +23,7 @@ FORMAT = 2
 IMAGE_SIZE = 256
 MANIFEST = "manifest.parquet"
 SPLITS = ("train", "valid", "test")
+FILE, FILE_BYTES = "file", "file_bytes"
 LABEL_PREFIX = "label/"
 ATTRIBUTE_PREFIX = "attribute/"
 
@@ -40,7 +41,8 @@ class Prepared:
             0 absent, -1 uncertain, NaN not mentioned; see ``label_policy``) and
             ``attribute/NAME``. Some datasets have ``study`` (id of the report, which several
             images may share), ``view`` (PA, AP, ..., "" unknown), ``sex`` (M, F, "" unknown) and
-            ``age`` (years, NaN unknown). Read when first asked for.
+            ``age`` (years, NaN unknown). Images that came from files have ``file`` (below
+            ``root`` of ``info``) and ``file_bytes``. Read when first asked for.
         images: (n, 256, 256) uint8, read-only memory map; row r belongs to row r of ``manifest``.
         info: the content of ``prepared.json``.
     """
@@ -52,6 +54,11 @@ class Prepared:
     def __len__(self) -> int:
         """Number of studies."""
         return int(self.info["count"])
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the stored images, pixels."""
+        return int(self.info["image_size"])
 
     @cached_property
     def manifest(self) -> pd.DataFrame:
@@ -76,6 +83,10 @@ class Prepared:
     def attributes(self) -> list[str]:
         """Names of the attribute columns, without their prefix."""
         return self._names(ATTRIBUTE_PREFIX)
+
+    def has_column(self, name: str) -> bool:
+        """Whether the manifest has a column."""
+        return name in self._names("")
 
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split, (k,) int64.

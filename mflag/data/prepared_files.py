@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ import pyarrow.parquet as pq
 from mflag.data.datasets.source import Rejection, Source
 from mflag.data.manifest import (
     ATTRIBUTE_PREFIX,
+    FILE,
+    FILE_BYTES,
     IMAGE_SIZE,
     LABEL_PREFIX,
     MANIFEST,
@@ -26,11 +29,13 @@ from mflag.data.manifest import (
 )
 from mflag.data.partial_images import IMAGE_BYTES, PartialImages, Result
 from mflag.data.splits import check_splits, split_by_patient
+from mflag.errors import InputError
 from mflag.runtime.atomic_write import atomic_write, file_sha256, remove_leftovers, write_json
 
 IMAGES = "images.u8"
 INFO = "prepared.json"
 _ALL = (INFO, MANIFEST, IMAGES, "lesions.parquet", "funnel.json", "rejected.csv")
+_WAITING = 16  # threads that ask a file system, which may be far away, for sizes
 TEXT_CACHE = "[0-9a-f]" * 16 + ".*"
 _LESION_SCHEMA = {
     "runs": pa.list_(pa.int32()),
@@ -76,7 +81,7 @@ def write_prepared(
     """
     kept = [number for number, result in enumerate(results) if "record" in result]
     tables = source.build_tables(kept, [results[number]["record"] for number in kept])
-    manifest = _with_split(tables[MANIFEST], source)
+    manifest = _with_files(_with_split(tables[MANIFEST], source), source, kept)
     for name in existing_files(out):  # of an earlier run; prepared.json goes first
         _remove(out / name)
     for cached in (out / "text").glob(TEXT_CACHE):  # vectors of other reports, and nothing else
@@ -91,6 +96,8 @@ def write_prepared(
     _count_load_steps(source, results)
     write_json(out / "funnel.json", source.funnel.as_json())
     summary = {**_summary(manifest), "rejected": rejected, "remarks": source.remarks}
+    if source.root is not None:
+        summary["root"] = os.path.abspath(source.root)
     write_json(out / INFO, {**request, **summary, "hashes": hashes})
     partial.discard()
     return open_prepared(out)
@@ -104,6 +111,22 @@ def _with_split(manifest: pd.DataFrame, source: Source) -> pd.DataFrame:
         manifest["patient"], manifest["split"], source.where, may_share=source.shares_patients
     )
     return manifest
+
+
+def _with_files(manifest: pd.DataFrame, source: Source, kept: list[int]) -> pd.DataFrame:
+    """Append which file each image came from, and how long it was."""
+    if source.root is None:
+        return manifest
+    paths = [source.images[number] for number in kept]
+    try:
+        with ThreadPoolExecutor(_WAITING) as pool:
+            sizes = list(pool.map(os.path.getsize, paths))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{error.filename} vanished while it was prepared; restore it and start again"
+        ) from error
+    names = [os.path.relpath(path, source.root) for path in paths]
+    return manifest.assign(**{FILE: names, FILE_BYTES: np.array(sizes, np.int64)})
 
 
 def _remove(path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mflag.config.train import TrainConfig
+from mflag.data.feeds import check_feed_data
 from mflag.data.index_stream import IndexStream
 from mflag.data.manifest import Prepared, open_prepared
 from mflag.data.preparing import prepare_phantom
@@ -99,6 +100,7 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.model.arch, config.model.init)
     prepared = _open_data(config)
+    check_feed_data(config.feed, prepared)
     if data_hashes not in (None, prepared.info["hashes"]):
         raise InputError(
             f"cannot resume: {prepared.path} holds other data than the checkpoint was trained on; "

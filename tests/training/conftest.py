@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from PIL import Image
+
 from mflag.data.manifest import FORMAT, Prepared, open_prepared
 from mflag.runtime.atomic_write import file_sha256, write_json
 
@@ -19,6 +21,11 @@ def write_prepared(folder: Path, n: int) -> Prepared:
     for row, k in enumerate(kind):
         top, left = 40 + 100 * (k // 2), 40 + 100 * (k % 2)
         images[row, top : top + 70, left : left + 70] += 150
+    images[:, 0, :2] = 0, 255  # the whole range: a file of them is prepared to the same bytes
+    root = folder / "files"
+    root.mkdir()
+    for row in range(n):
+        Image.fromarray(images[row]).save(root / f"s{row:03d}.png")
     sides = ("left", "right", "both sides")
     table = pd.DataFrame(
         {
@@ -29,6 +36,8 @@ def write_prepared(folder: Path, n: int) -> Prepared:
             ],
             "text": [f"{FINDINGS[k]} on the {sides[r % 3]}, no change" for r, k in enumerate(kind)],
             "label/effusion": (kind == 0).astype(np.float32),
+            "file": [f"s{row:03d}.png" for row in range(n)],
+            "file_bytes": [(root / f"s{row:03d}.png").stat().st_size for row in range(n)],
         }
     )
     table.to_parquet(folder / "manifest.parquet")
@@ -39,6 +48,7 @@ def write_prepared(folder: Path, n: int) -> Prepared:
         "dataset": "csv",
         "count": n,
         "image_size": 256,
+        "root": str(root),
         "splits": {},
         "hashes": {name: file_sha256(folder / name) for name in names},
     }

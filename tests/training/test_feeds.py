@@ -22,7 +22,9 @@ def read(prepared, name, steps, workers=0):
         feed.close()
 
 
-@pytest.mark.parametrize(("name", "workers"), [("cache", 0), ("torch", 0), ("torch", 2)])
+@pytest.mark.parametrize(
+    ("name", "workers"), [("cache", 0), ("torch", 0), ("torch", 2), ("dali", 2)]
+)
 def test_every_feed_yields_the_batches_of_the_reader(prepared, name, workers):
     steps = range(3, 9)
     expected = [reader(prepared).read(step) for step in steps]
@@ -39,7 +41,7 @@ def test_a_batch_holds_the_images_of_its_rows(prepared):
 
 @pytest.mark.parametrize("name", FEEDS)
 def test_a_feed_can_be_closed_early_and_twice(prepared, name):
-    feed = open_feed(FeedConfig(name, workers=0), reader(prepared), range(100))
+    feed = open_feed(FeedConfig(name, workers=1), reader(prepared), range(100))
     next(iter(feed))
     feed.close()
     feed.close()

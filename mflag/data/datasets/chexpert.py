@@ -80,6 +80,8 @@ def read(config: PrepareConfig) -> Source:
         prefer="threads",  # Pillow works without the lock
         remarks=studies.assigned.remarks,
         shares_patients=studies.assigned.shares_patients,
+        root=str(folder),
+        images=[f"{folder}/{name}" for name in table["id"]],
     )
 
 

@@ -102,6 +102,8 @@ def read(config: PrepareConfig) -> Source:
         rejected=plan.rejected,
         load_steps=reading.steps,
         remarks=plan.remarks,
+        root=str(root),
+        images=[os.path.join(images, item) for item in items],
     )
 
 

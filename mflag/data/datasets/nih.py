@@ -92,6 +92,8 @@ def read(config: PrepareConfig) -> Source:
         prefer="threads",  # Pillow works without the lock
         rejected=rejected,
         remarks=studies.remarks,
+        root=str(studies.root),
+        images=paths,
     )
 
 

@@ -102,6 +102,8 @@ def read(config: PrepareConfig) -> Source:
         prefer="threads",
         rejected=plan.rejected,
         remarks=plan.remarks,
+        root=str(root),
+        images=kept["path"].tolist(),
     )
 
 

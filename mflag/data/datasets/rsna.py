@@ -85,6 +85,8 @@ def read(config: PrepareConfig) -> Source:
         prefer="processes",  # parsing a header holds the interpreter's lock
         rejected=rejected,
         remarks=remarks,
+        root=str(root),
+        images=[path for _, path, _ in items],
     )
 
 

@@ -95,6 +95,8 @@ def read(config: PrepareConfig) -> Source:
         rejected=rejected,
         remarks=remarks,
         shares_patients=scheme in ("ids", "ids_sorted", "mgca_rows"),  # published by image
+        root=str(root),
+        images=[path for _, path, _ in items],
     )
 
 

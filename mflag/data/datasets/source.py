@@ -52,6 +52,8 @@ class Source:
         prefer: ``threads`` where ``load`` releases the interpreter's lock, else ``processes``.
         remarks: lines for people, each starting ``note:`` or ``warning:``.
         shares_patients: a published split was chosen that keeps no patient in one part.
+        root: folder of the original image files; None where images do not come from files.
+        images: path of each item's image file, below ``root``; empty without ``root``.
     """
 
     options: dict[str, Any]
@@ -67,6 +69,8 @@ class Source:
     load_steps: Mapping[str, int | None] = field(default_factory=lambda: {IMAGE_READABLE: None})
     remarks: list[str] = field(default_factory=list)
     shares_patients: bool = False
+    root: str | None = None
+    images: Sequence[str] = ()
 
     @property
     def total(self) -> int:

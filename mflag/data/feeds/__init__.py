@@ -5,13 +5,17 @@ from collections.abc import Callable
 from mflag.config.feed import FeedConfig
 from mflag.data.feeds.batch import Batch, BatchReader, Feed
 from mflag.data.feeds.cache import CacheFeed
+from mflag.data.feeds.dali import DaliFeed, check_dali
 from mflag.data.feeds.torch_loader import TorchFeed
+from mflag.data.manifest import Prepared
+from mflag.data.original_files import OriginalFiles
 from mflag.errors import InputError
 
-__all__ = ["FEEDS", "Batch", "BatchReader", "Feed", "check_feed", "open_feed"]
+__all__ = ["FEEDS", "Batch", "BatchReader", "Feed", "check_feed", "check_feed_data", "open_feed"]
 
 FEEDS: dict[str, Callable[[BatchReader, range, FeedConfig], Feed]] = {
     "cache": CacheFeed,
+    "dali": DaliFeed,
     "torch": TorchFeed,
 }
 
@@ -20,7 +24,8 @@ def check_feed(config: FeedConfig) -> None:
     """Refuse what cannot be opened.
 
     Raises:
-        InputError: unknown feed, negative workers, or nothing to read ahead.
+        InputError: unknown feed, a wrong number of workers, nothing to read ahead, a key that
+            the feed does not read, or DALI is missing.
     """
     if config.name not in FEEDS:
         raise InputError(f"feed.name is {config.name!r}; choose one of {', '.join(FEEDS)}")
@@ -28,13 +33,27 @@ def check_feed(config: FeedConfig) -> None:
         raise InputError(f"feed.workers is {config.workers}; give 0 or more")
     if config.prefetch < 1:
         raise InputError(f"feed.prefetch is {config.prefetch}; give 1 or more")
+    if config.name == "dali":
+        check_dali(config)
+    elif config.root is not None:
+        raise InputError(f"feed.root is {config.root!r}, but only feed=dali reads original files")
+
+
+def check_feed_data(config: FeedConfig, prepared: Prepared) -> None:
+    """Refuse data that the feed cannot read.
+
+    Raises:
+        InputError: ``feed=dali``, and the original files are unknown or elsewhere.
+    """
+    if config.name == "dali":
+        OriginalFiles(prepared, config.root)
 
 
 def open_feed(config: FeedConfig, reader: BatchReader, steps: range) -> Feed:
     """Start reading the batches of ``steps``.
 
     Raises:
-        InputError: see ``check_feed``.
+        InputError: see ``check_feed``; or the first files cannot be read.
     """
     check_feed(config)
     return FEEDS[config.name](reader, steps, config)

@@ -52,6 +52,7 @@ class BatchReader:
         image_size: int,
         *,
         pins: bool = False,
+        device: torch.device | None = None,
         rows: np.ndarray | None = None,
     ) -> None:
         """Keep what is needed to read.
@@ -60,10 +61,15 @@ class BatchReader:
             prepared: the studies.
             stream: order of the rows.
             image_size: what training asks for; below 128 a box-averaged level is read.
+            device: where the loop computes; None is the CPU. A feed may decode there.
             rows: (n,) int64 manifest rows that the stream orders; None: the training split.
             pins: put batches into pinned memory, from where a GPU copies without a stop.
         """
         self.pins = pins
+        self.device = device or torch.device("cpu")
+        self.prepared = prepared
+        self.batch_size = stream.batch_size
+        self.is_first_rank = stream.rank == 0
         self._images = ImageFile(prepared.path / "images.u8")
         self._rows = prepared.rows("train") if rows is None else rows
         self._stream = stream
@@ -71,10 +77,16 @@ class BatchReader:
 
     def read(self, step: int) -> Batch:
         """Read the batch of a step, counted from 0 over the run."""
-        rows = self._rows[self._stream.positions(step)]
-        pixels = torch.from_numpy(self._images.read(rows))
-        images = box_average(pixels[:, None], self._shrink)
-        return Batch(images, torch.from_numpy(rows))
+        rows = self.rows(step)
+        return self.batch(torch.from_numpy(self._images.read(rows)), rows)
+
+    def rows(self, step: int) -> np.ndarray:
+        """The manifest rows of a step's batch, (B,) int64."""
+        return self._rows[self._stream.positions(step)]
+
+    def batch(self, pixels: Tensor, rows: np.ndarray) -> Batch:
+        """Make a batch of images at their stored size, (B, S, S) uint8."""
+        return Batch(box_average(pixels[:, None], self._shrink), torch.from_numpy(rows))
 
 
 def source_shrink(image_size: int) -> int:
