@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
 from PIL import Image
 
 from mflag.data.manifest import FORMAT, Prepared, open_prepared

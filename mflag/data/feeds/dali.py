@@ -83,8 +83,12 @@ class DaliFeed:
         self._ready: queue.Queue[tuple[Any, _Pending] | BaseException | None] = queue.Queue(
             config.prefetch
         )
-        self._pipeline = self._build(self._encode, config.prefetch)
-        self._first = self._measure()
+        try:
+            self._pipeline = self._build(self._encode, config.prefetch)
+            self._first = self._measure()
+        except BaseException:
+            self._pool.shutdown(cancel_futures=True)
+            raise
         self._thread = threading.Thread(target=self._read_ahead, name="mflag-feed", daemon=True)
         self._thread.start()
 
@@ -107,7 +111,7 @@ class DaliFeed:
                 continue
         self._thread.join()
         self._first.clear()
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
         self._pipeline = None
 
     def _build(self, source: Any, prefetch: int, batch_size: int | None = None) -> Any:
