@@ -17,8 +17,6 @@ import pyarrow.parquet as pq
 from mflag.data.datasets.source import Rejection, Source
 from mflag.data.manifest import (
     ATTRIBUTE_PREFIX,
-    FILE,
-    FILE_BYTES,
     IMAGE_SIZE,
     LABEL_PREFIX,
     MANIFEST,
@@ -126,7 +124,7 @@ def _with_files(manifest: pd.DataFrame, source: Source, kept: list[int]) -> pd.D
             f"{error.filename} vanished while it was prepared; restore it and start again"
         ) from error
     names = [os.path.relpath(path, source.root) for path in paths]
-    return manifest.assign(**{FILE: names, FILE_BYTES: np.array(sizes, np.int64)})
+    return manifest.assign(file=names, file_bytes=np.array(sizes, np.int64))
 
 
 def _remove(path: Path) -> None:

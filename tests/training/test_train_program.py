@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 
 from mflag import cli
 from mflag.config.train import TrainConfig
+from mflag.data.index_stream import IndexStream
 from mflag.data.manifest import open_prepared
+from mflag.data.preparing import prepare_phantom
 from mflag.models import load_encoder
 from mflag.runtime.checkpoint import list_checkpoints, read_checkpoint, save_checkpoint
 from mflag.train import main
@@ -77,6 +79,36 @@ def test_feeds_give_equal_bytes(train, prepared, tmp_path):
         train(f"data.path={prepared.path}", f"output_dir={feed}", f"feed={feed}", *QUICK)
     encoders = [tmp_path / name / "encoder.safetensors" for name in ("cache", "torch", "dali")]
     assert len({path.read_bytes() for path in encoders}) == 1
+
+
+def test_a_file_that_vanishes_stops_dali_and_restored_it_goes_on_to_equal_bytes(
+    train, prepared, tmp_path
+):
+    files = tmp_path / "files"
+    shutil.copytree(prepared.info["root"], files)
+    stream = IndexStream(len(prepared.rows("train")), 4, seed=0)
+    row = int(prepared.rows("train")[stream.positions(11)[0]])
+    command = [
+        f"data.path={prepared.path}", "train.batch_size=4", "train.epochs=1", "checkpoint.every=2",
+        *QUICK,
+    ]  # fmt: skip
+    broken = [*command, "output_dir=broken", "feed=dali", f"feed.root={files}"]
+    (files / f"s{row:03d}.png").rename(tmp_path / "away.png")
+    code, err = train(*broken)
+    assert code == 2 and f"error: {files}/s{row:03d}.png cannot be read" in err
+    assert list_checkpoints(tmp_path / "broken" / "checkpoints")
+    (tmp_path / "away.png").rename(files / f"s{row:03d}.png")
+    assert train(*broken, "resume=auto")[0] == 0
+    assert train(*command, "output_dir=whole")[0] == 0
+    ended = [tmp_path / name / "encoder.safetensors" for name in ("broken", "whole")]
+    assert ended[0].read_bytes() == ended[1].read_bytes()
+
+
+def test_dali_refuses_data_without_files_and_leaves_nothing(train, tmp_path):
+    assert prepare_phantom(tmp_path / "phantom", 24, 0, workers=1) is not None
+    code, err = train("data.path=phantom", "train.batch_size=8", "feed=dali", "output_dir=run")
+    assert code == 2 and "does not say which files its images came from" in err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from nvidia.dali import fn, math, pipeline_def, types
+from nvidia.dali import fn, math, pipeline_def
+from nvidia.dali.types import DALIDataType, DALIImageType, DALIInterpType
 
 from mflag.data.images import square_geometry
 
@@ -80,16 +81,20 @@ def _square(source: Callable[[], Iterator[EncodedBatch]], decoder: str, size: in
     files, shapes, corners = fn.external_source(source=source(), num_outputs=3, batch=True)
     # as Pillow: what Exif says of the orientation is not applied
     grey = fn.decoders.image(
-        files, device=decoder, output_type=types.GRAY, adjust_orientation=False
+        files, device=decoder, output_type=DALIImageType.GRAY, adjust_orientation=False
     )
     low, high = (
-        fn.cast(reduce(grey, axes=(0, 1, 2), keep_dims=True), dtype=types.FLOAT)
+        fn.cast(reduce(grey, axes=(0, 1, 2), keep_dims=True), dtype=DALIDataType.FLOAT)
         for reduce in (fn.reductions.min, fn.reductions.max)
     )
     scaled = fn.resize(
-        grey, size=shapes, dtype=types.FLOAT, interp_type=types.INTERP_LINEAR, antialias=True
+        grey,
+        size=shapes,
+        dtype=DALIDataType.FLOAT,
+        interp_type=DALIInterpType.INTERP_LINEAR,
+        antialias=True,
     )
-    spread = fn.cast((scaled - low) * (255 / math.max(high - low, 1)), dtype=types.UINT8)
+    spread = fn.cast((scaled - low) * (255 / math.max(high - low, 1)), dtype=DALIDataType.UINT8)
     return fn.slice(
         spread,
         start=corners,
