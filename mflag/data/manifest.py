@@ -84,10 +84,6 @@ class Prepared:
         """Names of the attribute columns, without their prefix."""
         return self._names(ATTRIBUTE_PREFIX)
 
-    def has_column(self, name: str) -> bool:
-        """Whether the manifest has a column."""
-        return name in self._names("")
-
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of a split, (k,) int64.
 

@@ -90,7 +90,7 @@ class OriginalFiles:
 
 def _find_root(prepared: Prepared, root: str | None) -> str:
     noted = prepared.info.get("root")
-    if noted is None or not prepared.has_column(FILE):
+    if noted is None:
         raise InputError(
             f"{prepared.path} does not say which files its images came from (dataset="
             f"{prepared.info.get('dataset')}); use feed=cache, or prepare image files again with "

@@ -53,12 +53,12 @@ def validate(config: TrainConfig) -> None:
         raise InputError(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}; this version trains with one process"
         )
-    check_feed(config.feed)
     if config.feed.name == "dali" and config.data.path is None:
         raise InputError(
             "feed=dali decodes image files, but data=phantom makes none; give data.path=DIR of "
             "prepared files, or feed=cache"
         )
+    check_feed(config.feed)
     if config.loss.alignment_weight:
         choose_text_source(config.text)  # refuses a missing package, folder or weights
     if config.train.batch_size > config.data.size and config.data.path is None:

@@ -30,10 +30,12 @@ def prepared(tmp_path):
     names = sorted(path.name for path in tmp_path.iterdir())
     table = pd.DataFrame({"image": names, "text": "A report.", "split": "train"})
     table.to_csv(tmp_path / "studies.csv", index=False)
-    columns = {"image_column": "image", "text_column": "text", "split_column": "split"}
+    dataset = DatasetConfig(
+        name="csv", image_column="image", text_column="text", split_column="split"
+    )
     return prepare(
         PrepareConfig(
-            dataset=DatasetConfig(name="csv", **columns),
+            dataset=dataset,
             root=str(tmp_path), csv=str(tmp_path / "studies.csv"), out=str(tmp_path / "out"),
         )
     )  # fmt: skip

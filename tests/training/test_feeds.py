@@ -14,6 +14,11 @@ def reader(prepared, image_size=64):
     return BatchReader(prepared, stream, image_size)
 
 
+def skip_without_dali(name):
+    if name == "dali":
+        pytest.importorskip("nvidia.dali", reason='pip install "mflag[dali]"')
+
+
 def read(prepared, name, steps, workers=0):
     feed = open_feed(FeedConfig(name, workers=workers), reader(prepared), steps)
     try:
@@ -26,6 +31,7 @@ def read(prepared, name, steps, workers=0):
     ("name", "workers"), [("cache", 0), ("torch", 0), ("torch", 2), ("dali", 2)]
 )
 def test_every_feed_yields_the_batches_of_the_reader(prepared, name, workers):
+    skip_without_dali(name)
     steps = range(3, 9)
     expected = [reader(prepared).read(step) for step in steps]
     batches = read(prepared, name, steps, workers)
@@ -41,6 +47,7 @@ def test_a_batch_holds_the_images_of_its_rows(prepared):
 
 @pytest.mark.parametrize("name", FEEDS)
 def test_a_feed_can_be_closed_early_and_twice(prepared, name):
+    skip_without_dali(name)
     feed = open_feed(FeedConfig(name, workers=1), reader(prepared), range(100))
     next(iter(feed))
     feed.close()
