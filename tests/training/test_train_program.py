@@ -91,7 +91,7 @@ def test_a_file_that_vanishes_stops_dali_and_restored_it_goes_on_to_equal_bytes(
     stream = IndexStream(len(prepared.rows("train")), 4, seed=0)
     row = int(prepared.rows("train")[stream.positions(11)[0]])
     command = [
-        f"data.path={prepared.path}", "train.batch_size=4", "train.epochs=1", "checkpoint.every=2",
+        f"data.path={prepared.path}", "train.batch_size=4", "train.epochs=1", "checkpoint.every=5",
         *QUICK,
     ]  # fmt: skip
     broken = [*command, "output_dir=broken", "feed=dali", f"feed.root={files}"]

@@ -24,6 +24,7 @@ from mflag.data.original_files import OriginalFiles
 from mflag.errors import InputError
 
 _MEASURED = 3  # batches of the run itself, after the first, that tell how fast files are decoded
+_DALI_ERRORS = (RuntimeError, ValueError, TypeError, IndexError, MemoryError)
 _READERS = 8  # threads that read files: they wait more than they work
 
 
@@ -75,6 +76,7 @@ class DaliFeed:
         self._files = OriginalFiles(reader.prepared, config.root)
         self._pool = ThreadPoolExecutor(_READERS, "mflag-feed-file")
         self._pending: deque[_Pending] = deque()
+        self._reading_error: BaseException | None = None
         self._threads = config.workers
         # lazily: without DALI the other feeds work
         self._dali = importlib.import_module("mflag.data.feeds.dali_pipeline")
@@ -164,17 +166,26 @@ class DaliFeed:
     def _encode(self) -> Iterator[Any]:
         """Yield what DALI takes, a step at a time; called while it decodes earlier ones."""
         for step in self._steps:
-            rows = self._reader.rows(step)
-            pending = _Pending(step, rows)
-            batch = self._dali.EncodedBatch([], [], [])
-            for place, (content, header) in enumerate(self._pool.map(self._open, rows.tolist())):
-                if isinstance(header, EncodedImage):
-                    batch.add(content, header.height, header.width, self._size)
-                else:
-                    batch.add(self._placeholder, 1, 1, self._size)
-                    pending.special[place] = header
-            self._pending.append(pending)
+            try:
+                batch = self._read(step)
+            except BaseException as error:
+                self._reading_error = error
+                raise
             yield batch
+
+    def _read(self, step: int) -> Any:
+        """Read the files of a step, and note the batch as pending."""
+        rows = self._reader.rows(step)
+        pending = _Pending(step, rows)
+        batch = self._dali.EncodedBatch([], [], [])
+        for place, (content, header) in enumerate(self._pool.map(self._open, rows.tolist())):
+            if isinstance(header, EncodedImage):
+                batch.add(content, header.height, header.width, self._size)
+            else:
+                batch.add(self._placeholder, 1, 1, self._size)
+                pending.special[place] = header
+        self._pending.append(pending)
+        return batch
 
     def _open(self, row: int) -> tuple[bytes, EncodedImage | np.ndarray]:
         """Read a file, and decode it here when DALI would decode it otherwise."""
@@ -190,7 +201,9 @@ class DaliFeed:
     def _next(self) -> tuple[Any, _Pending]:
         try:
             (images,) = self._pipeline.run()
-        except RuntimeError as error:
+        except _DALI_ERRORS as error:
+            if self._reading_error is not None:  # of ours, on its way through DALI
+                raise self._reading_error from None
             raise self._explain(error) from error
         return images, self._pending.popleft()
 
@@ -201,7 +214,7 @@ class DaliFeed:
             pixels[place].copy_(torch.from_numpy(image))
         return self._reader.batch(pixels, pending.rows)
 
-    def _explain(self, error: RuntimeError) -> InputError:
+    def _explain(self, error: Exception) -> InputError:
         """Find the file that DALI failed on: by Pillow, then by DALI one by one."""
         reason = _first_line(error)
         step = self._pending[0].step if self._pending else self._steps.start
@@ -228,12 +241,12 @@ class DaliFeed:
         batch.add(content, header.height, header.width, self._size)
         try:
             self._build(lambda: iter([batch]), 1, 1).run()
-        except RuntimeError as error:
+        except _DALI_ERRORS as error:
             return _first_line(error)
         return ""
 
 
-def _first_line(error: RuntimeError) -> str:
+def _first_line(error: Exception) -> str:
     """What went wrong, without the trace of DALI's own calls."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     asserted = [line for line in lines if line.startswith(("[", "Assert", "Failed", "CUDA"))]
