@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from mflag.errors import InputError
 from mflag.models.plain_bert import MODEL_TYPES, is_plain_bert, load_plain_bert
@@ -63,7 +65,8 @@ def load_text_encoder(
     if pooling not in POOLINGS:
         raise InputError(f"text.pooling is {pooling!r}; choose one of {', '.join(POOLINGS)}")
     weights_files(folder)
-    with _offline():
+    # What is drawn before the weights are read must not move a run's own random numbers.
+    with _offline(), torch.random.fork_rng(devices=[]):
         try:
             model, tokenizer = _load(folder, cache)
         except InputError:
@@ -121,15 +124,29 @@ def embed_batch(encoder: TextEncoder, token_ids: Sequence[Sequence[int]]) -> Ten
         (b, hidden) float32 on the model's device, not normalised.
     """
     device = next(encoder.model.parameters()).device
-    longest = max(map(len, token_ids))
-    ids = torch.full((len(token_ids), longest), encoder.tokenizer.pad_token_id or 0)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(token_ids):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
-    ids, mask = ids.to(device), mask.to(device)
+    padding = encoder.tokenizer.pad_token_id or 0
+    ids, mask = (tensor.to(device) for tensor in pad_tokens(token_ids, padding))
     hidden = encoder.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-    if encoder.pooling == "cls":
+    return pool(hidden, mask, encoder.pooling)
+
+
+def pad_tokens(token_ids: Sequence[ArrayLike], padding: int) -> tuple[Tensor, Tensor]:
+    """Return ids and attention mask, (b, longest) int64 each, on the CPU."""
+    rows = [torch.as_tensor(tokens, dtype=torch.int64) for tokens in token_ids]
+    ids = pad_sequence(rows, batch_first=True, padding_value=padding)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    return ids, mask
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Return one vector a text: (b, length, D) to (b, D).
+
+    Args:
+        hidden: the last layer's states, float32.
+        mask: (b, length), 1 where a token is.
+        pooling: ``mean`` over the tokens, or ``cls``, the first.
+    """
+    if pooling == "cls":
         return hidden[:, 0]
     weight = mask[..., None].float()
     return (hidden * weight).sum(1) / weight.sum(1)
