@@ -13,8 +13,6 @@ from mflag.models.trained_text import TrainedText
 from mflag.runtime.device import Compute
 from mflag.training.model import PretrainingLoss, StepLosses
 
-WHITE = 255
-
 
 class TrainingStep:
     """Runs steps; holds no weights of its own.
@@ -71,8 +69,8 @@ class TrainingStep:
     def _prepare(self, batch: Batch, parameters: AugmentParameters) -> Tensor:
         device = self._compute.device
         images = batch.images.to(device, non_blocking=True)
-        if self._wraps:  # 1.0 x 256 in 8 bits; every other value stays below 256
-            images = images.masked_fill(images == WHITE, 0)
+        if self._wraps:
+            images = wrap_white(images)
         # bfloat16 where autocast would round the same values just before the first convolution
         pixels = augment(images, parameters.to(device), self._size, self._compute.dtype)
         return pixels.contiguous(memory_format=self._compute.memory_format)
@@ -117,6 +115,14 @@ class TrainingStep:
     def _autocast(self) -> torch.autocast:
         enabled = self._compute.dtype != torch.float32
         return torch.autocast(self._compute.device.type, self._compute.dtype, enabled=enabled)
+
+
+def wrap_white(images: Tensor) -> Tensor:
+    """Return uint8 images as the authors' code makes them: 1.0 times 256 is 0 in 8 bits.
+
+    Prepared images are min-max times 255; times 256/255, rounded down, only 255 leaves its place.
+    """
+    return images.masked_fill(images == 255, 0)
 
 
 def _known(text_rows: Tensor) -> Tensor:
