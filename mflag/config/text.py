@@ -25,4 +25,7 @@ class TextConfig:
     unfreeze_last: int = option(
         0, "last layers that train, at the vision learning rate; 0 is frozen (language models)"
     )
+    keep_lower: bool = option(
+        False, "with unfreeze_last: compute the frozen layers once, keep 4 * tokens * D bytes"
+    )
     dim: int = option(256, "most dimensions of lsa; a language model has its own")

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,39 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mflag.errors import InputError
-from mflag.models.text_encoder import TextEncoder, length_batches, pad_tokens, pool, tokenize
-
-_TEXTS_AT_ONCE = 10_000  # Python's integers take nine times the memory of the kept ones
-
-
-class Tokens:
-    """The token ids of many texts in one array.
-
-    Attributes:
-        lengths: (m,) int64, tokens of each text.
-        truncated: texts that were cut to the encoder's ``max_length``.
-    """
-
-    def __init__(self, encoder: TextEncoder, texts: Sequence[str]) -> None:
-        """Tokenise once, in the order of ``texts``."""
-        parts, lengths, self.truncated = [], [], 0
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            token_ids, truncated = tokenize(encoder, texts[start : start + _TEXTS_AT_ONCE])
-            parts += [np.array(ids, np.int32) for ids in token_ids]
-            lengths += [len(ids) for ids in token_ids]
-            self.truncated += truncated
-        self._flat = np.concatenate(parts) if parts else np.empty(0, np.int32)
-        self.lengths = np.array(lengths, np.int64)
-        self._starts = np.cumsum(self.lengths) - self.lengths
-
-    def __len__(self) -> int:
-        """Number of texts."""
-        return len(self.lengths)
-
-    def __getitem__(self, text: int) -> np.ndarray:
-        """The (length,) int32 token ids of a text."""
-        start = self._starts[text]
-        return self._flat[start : start + self.lengths[text]]
+from mflag.models.lower_states import LowerStates, run_upper
+from mflag.models.text_encoder import TextEncoder, length_batches, pad_tokens, pool
+from mflag.models.tokens import Tokens
 
 
 class TrainedText(nn.Module):
@@ -66,6 +36,7 @@ class TrainedText(nn.Module):
         *,
         seed: int = 0,
         base: dict[str, str] | None = None,
+        keep_lower: bool = False,
     ) -> None:
         """Unfreeze.
 
@@ -75,9 +46,11 @@ class TrainedText(nn.Module):
             last: how many layers train.
             seed: of dropout.
             base: what the encoder was, kept in the metadata: ``base`` names it.
+            keep_lower: compute the frozen layers once, now, where the model is.
 
         Raises:
-            InputError: the model has fewer layers, or none that this class can find.
+            InputError: the model has fewer layers, or none that this class can find, or what
+                ``keep_lower`` keeps does not fit.
         """
         super().__init__()
         self.model = encoder.model
@@ -86,6 +59,9 @@ class TrainedText(nn.Module):
         self._encoder, self._seed, self._base = encoder, seed, base or {}
         self._trained = unfreeze_last(encoder.model, last)
         self.register_buffer("center", None)
+        self._lower: LowerStates | None = None
+        if keep_lower:
+            self._lower = LowerStates(encoder.model.eval(), tokens, last, self._padding())
 
     def train(self, mode: bool = True) -> "TrainedText":
         """Switch dropout of the trained layers; the frozen ones have none."""
@@ -157,6 +133,11 @@ class TrainedText(nn.Module):
         every = sum(p.numel() for p in self.model.parameters())
         return f"{trained:,} of {every:,} parameters trained"
 
+    def kept(self) -> str:
+        """What the states of the frozen layers take, in words; empty when none are kept."""
+        size = 0 if self._lower is None else self._lower.size_bytes
+        return f", frozen layers' states kept: {size / 1e9:.2f} GB" * bool(size)
+
     def trained_state(self) -> dict[str, Tensor]:
         """The parameters that train, by name, and the centre."""
         state = {name: p.detach() for name, p in self.model.named_parameters() if p.requires_grad}
@@ -188,12 +169,18 @@ class TrainedText(nn.Module):
 
     def _embed(self, texts: Tensor, step: int, part: int) -> Tensor:
         token_ids = [self.tokens[int(text)] for text in texts]
-        padding = self._encoder.tokenizer.pad_token_id or 0
-        ids, mask = (t.to(self._device()) for t in pad_tokens(token_ids, padding))
+        ids, mask = (t.to(self._device()) for t in pad_tokens(token_ids, self._padding()))
         with self._own_random(step, part):
-            hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        vectors = pool(hidden, mask, self._encoder.pooling)
+            if self._lower is None:
+                hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+            else:
+                states = self._lower.padded(texts).to(self._device())
+                hidden = run_upper(self.model, self._trained, states, mask)
+        vectors = pool(hidden.float(), mask, self._encoder.pooling)
         return vectors if self.center is None else vectors - self.center
+
+    def _padding(self) -> int:
+        return self._encoder.tokenizer.pad_token_id or 0
 
     @contextlib.contextmanager
     def _own_random(self, step: int, part: int) -> Iterator[None]:
@@ -208,14 +195,13 @@ class TrainedText(nn.Module):
         return next(self.model.parameters()).device
 
 
-def unfreeze_last(model: Any, last: int) -> list[nn.Module]:
+def unfreeze_last(model: Any, last: int) -> nn.ModuleList:
     """Let the last transformer layers of a model train and freeze all else; returns the layers.
 
     Raises:
         InputError: fewer layers than that, or no list of layers.
     """
-    trunk = getattr(model, "encoder", None) or getattr(model, "transformer", None)
-    layers = getattr(trunk, "layer", None)
+    layers = getattr(getattr(model, "encoder", None), "layer", None)
     if not isinstance(layers, nn.ModuleList):
         raise InputError(
             f"text.unfreeze_last cannot find the layers of a {type(model).__name__}; give a BERT"
@@ -223,7 +209,4 @@ def unfreeze_last(model: Any, last: int) -> list[nn.Module]:
     if not 1 <= last <= len(layers):
         raise InputError(f"text.unfreeze_last is {last}, but there are {len(layers)} layers")
     model.requires_grad_(False)
-    trained = list(layers[-last:])
-    for layer in trained:
-        layer.requires_grad_(True)
-    return trained
+    return layers[-last:].requires_grad_(True)

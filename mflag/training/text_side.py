@@ -11,7 +11,8 @@ from mflag.data.text_vectors import find_language_model
 from mflag.errors import InputError
 from mflag.models.text_encoder import load_text_encoder
 from mflag.models.text_folder import weights_sha256
-from mflag.models.trained_text import Tokens, TrainedText
+from mflag.models.tokens import Tokens
+from mflag.models.trained_text import TrainedText
 
 
 def build_trained_text(
@@ -52,11 +53,13 @@ def build_trained_text(
             places[row] = place.setdefault(texts[row], len(place))
     if not place:
         raise InputError("no training report has any text; check the text column")
+    encoder.model.to(device)
     trained = TrainedText(
         encoder,
         Tokens(encoder, list(place)),
         config.unfreeze_last,
         seed=seed,
+        keep_lower=config.keep_lower,
         base={"base": name, "base_sha256": weights_sha256(folder)},
     ).to(device)
     if config.center and measure_center:
@@ -69,5 +72,5 @@ def _line(trained: TrainedText, count: int) -> str:
     share = trained.tokens.truncated / len(trained.tokens)
     return (
         f"text {trained.describe()}: {count:,} training texts, {len(trained.tokens):,} unique, "
-        f"dim {trained.dim}, {share:.1%} truncated, {trained.describe_parameters()}"
+        f"dim {trained.dim}, {share:.1%} truncated, {trained.describe_parameters()}{trained.kept()}"
     )

@@ -82,7 +82,9 @@ def test_other_weights_of_the_same_name_are_converted_anew(tmp_path):
 
 
 def test_names_of_tensorflow_are_translated():
-    names = plain_names({"bert.embeddings.LayerNorm.gamma": torch.ones(2), "bert.pooler.x": torch.ones(1)})
+    names = plain_names(
+        {"bert.embeddings.LayerNorm.gamma": torch.ones(2), "bert.pooler.x": torch.ones(1)}
+    )
     assert list(names) == ["embeddings.LayerNorm.weight"]
 
 

@@ -5,9 +5,10 @@ import torch
 import transformers
 
 from mflag.errors import InputError
-from mflag.models import trained_text
+from mflag.models import lower_states, tokens, trained_text
 from mflag.models.text_encoder import embed_batch, load_text_encoder, tokenize
-from mflag.models.trained_text import Tokens, TrainedText, unfreeze_last
+from mflag.models.tokens import Tokens
+from mflag.models.trained_text import TrainedText, unfreeze_last
 from tests.models.tiny_bert import WORDS, write_bert
 
 TEXTS = [" ".join(WORDS[start : start + length]) for start, length in
@@ -23,9 +24,9 @@ def folder(tmp_path_factory):
 def build(folder, monkeypatch):
     monkeypatch.setattr(trained_text, "length_batches", in_parts_of_two)
 
-    def build(last=1, pooling="mean", seed=0):
+    def build(last=1, pooling="mean", seed=0, **options):
         encoder = load_text_encoder(folder, pooling, 32)
-        return TrainedText(encoder, Tokens(encoder, TEXTS), last, seed=seed)
+        return TrainedText(encoder, Tokens(encoder, TEXTS), last, seed=seed, **options)
 
     return build
 
@@ -108,6 +109,31 @@ def test_the_centre_is_the_mean_vector_by_study_before_training(build):
     assert float(text.eval()(rows, 0).detach().mean(0).abs().max()) < 1e-6
 
 
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
+@pytest.mark.parametrize("last", [1, 2])
+def test_kept_lower_layers_change_no_vector_and_no_gradient(build, last, implementation):
+    plain, kept = build(last).train(), build(last, keep_lower=True).train()
+    for text in (plain, kept):
+        text.model.set_attn_implementation(implementation)
+    rows, weight = torch.tensor([4, 0, 5, 2, 2]), torch.randn(5, 32)
+    torch.testing.assert_close(kept(rows, 3), plain(rows, 3), rtol=0, atol=1e-5)
+    for text in (plain, kept):
+        text.backward(rows, 3, weight)
+    gradients = [
+        {name: p.grad for name, p in text.model.named_parameters() if p.grad is not None}
+        for text in (plain, kept)
+    ]
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
+    assert "frozen layers' states kept" in kept.kept() and plain.kept() == ""
+
+
+def test_lower_layers_that_do_not_fit_are_refused(build, monkeypatch, tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       1 kB\n")
+    monkeypatch.setattr(lower_states, "MEMORY", tmp_path / "meminfo")
+    with pytest.raises(InputError, match="text.keep_lower is true, but .* GB free memory"):
+        build(keep_lower=True)
+
+
 def test_no_text_gives_no_vector(build):
     assert build().train()(torch.empty(0, dtype=torch.int64), 0).shape == (0, 32)
 
@@ -140,9 +166,9 @@ def test_a_model_without_layers_is_refused():
 
 
 def test_tokens_are_those_of_the_tokenizer(folder, monkeypatch):
-    monkeypatch.setattr(trained_text, "_TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr(tokens, "_TEXTS_AT_ONCE", 4)
     encoder = load_text_encoder(folder, "mean", 8)
     expected, truncated = tokenize(encoder, TEXTS)
-    tokens = Tokens(encoder, TEXTS)
-    assert [tokens[place].tolist() for place in range(len(tokens))] == expected
-    assert tokens.truncated == truncated == 2
+    found = Tokens(encoder, TEXTS)
+    assert [found[place].tolist() for place in range(len(found))] == expected
+    assert found.truncated == truncated == 2

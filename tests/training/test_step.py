@@ -11,7 +11,8 @@ from mflag.data.feeds import Batch
 from mflag.models.encoder import build_encoder
 from mflag.models.projector import build_projector
 from mflag.models.text_encoder import load_text_encoder
-from mflag.models.trained_text import Tokens, TrainedText
+from mflag.models.tokens import Tokens
+from mflag.models.trained_text import TrainedText
 from mflag.runtime.device import choose_compute
 from mflag.training.model import PretrainingLoss
 from mflag.training.step import TrainingStep, keep_batchnorm_statistics, wrap_white

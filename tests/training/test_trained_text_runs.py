@@ -80,7 +80,9 @@ def test_the_last_layer_trains_and_is_left_as_a_plain_bert(train, bert, tmp_path
 
 
 @pytest.mark.parametrize(
-    "overrides", [(), ("train.micro_batch_size=4",)], ids=["whole", "micro-batches"]
+    "overrides",
+    [(), ("train.micro_batch_size=4", "text.keep_lower=true")],
+    ids=["whole", "micro-batches-kept-lower-layers"],
 )
 def test_a_resumed_run_ends_in_the_bytes_of_the_undisturbed_one(train, tmp_path, overrides):
     options = ("preset=ablation/unfreeze_2", "checkpoint.every=2", "checkpoint.keep=9", *overrides)
