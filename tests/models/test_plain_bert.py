@@ -82,10 +82,19 @@ def test_other_weights_of_the_same_name_are_converted_anew(tmp_path):
 
 
 def test_names_of_tensorflow_are_translated():
-    names = plain_names(
-        {"bert.embeddings.LayerNorm.gamma": torch.ones(2), "bert.pooler.x": torch.ones(1)}
-    )
+    one = torch.ones(1)
+    names = plain_names({"bert.embeddings.LayerNorm.gamma": one, "bert.pooler.dense.bias": one})
     assert list(names) == ["embeddings.LayerNorm.weight"]
+
+
+@pytest.mark.parametrize("lowers", [True, False])
+def test_case_is_kept_when_the_tokenizer_says_so(tmp_path, lowers):
+    folder = write_masked_lm(tmp_path / "model")
+    if not lowers:
+        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
+    encoder = load_text_encoder(folder, "cls", 32)
+    (ids,), _ = tokenize(encoder, ["Effusion"])
+    assert (ids[1] != encoder.tokenizer.unk_token_id) == lowers
 
 
 def test_a_config_without_model_type_is_a_bert(tmp_path):

@@ -18,6 +18,7 @@ from tests.models.tiny_bert import write_bert
 QUICK = (
     "train.image_size=32", "compute.device=cpu", "compute.precision=fp32", "log.tensorboard=false",
     "train.epochs=2", "train.batch_size=16", "model.arch=resnet18", "text.max_length=32",
+    "model.projector_hidden_dim=32",
 )  # fmt: skip
 
 
