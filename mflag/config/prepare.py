@@ -37,10 +37,22 @@ class DatasetConfig:
 
 
 @dataclass
+class PhantomConfig:
+    """Generated studies as a raw dataset."""
+
+    format: str | None = option(
+        None,
+        "write generated studies as mimic_cxr, chexpert, nih, rsna, siim, openi or csv would be "
+        "on disk, instead of preparing them",
+    )
+
+
+@dataclass
 class PrepareConfig:
     """From raw images and reports to one table and one memory map."""
 
     dataset: DatasetConfig = group(DatasetConfig)
+    phantom: PhantomConfig = group(PhantomConfig)
     root: str | None = option(None, "folder that the images' paths start from")
     csv: str | None = option(None, "csv: file with a row an image")
     out: str | None = option(None, "folder to write; null is data/NAME of the dataset")

@@ -1,0 +1,66 @@
+"""Generated studies as the SIIM-ACR pneumothorax challenge: run-length masks and DICOM files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mflag.data.phantom_formats.dicom_files import dicom_bytes, uid
+from mflag.data.phantom_formats.facts import Facts
+from mflag.data.phantom_formats.image_files import enlarge
+from mflag.data.phantom_formats.tables import write_bytes, write_csv
+from mflag.data.phantom_formats.tree import Format, Rows
+
+SIDE = 1024
+EMPTY = " -1"  # with its blank, as in the file that the published readers were written for
+
+
+def encode_relative_runs(mask: np.ndarray) -> str:
+    """Encode a mask as the challenge did.
+
+    Args:
+        mask: (H, W) bool, not empty.
+
+    Returns:
+        "offset length offset length ...", down the columns; each offset counts from the end of
+        the run before it.
+    """
+    flat = np.concatenate(([False], mask.T.ravel(), [False]))
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    offsets = starts - np.concatenate(([0], ends[:-1]))
+    return " ".join(map(str, np.stack([offsets, ends - starts], 1).ravel()))
+
+
+def _write_study(folder: Path, seed: int, index: int) -> Rows:
+    facts = Facts(seed, index)
+    image = uid(facts, "image")
+    content = dicom_bytes(enlarge(facts.study.image, SIDE), facts, facts.name("patient"), image)
+    place = folder / "dicom-images-train" / uid(facts, "study") / uid(facts, "series")
+    write_bytes(place / f"{image}.dcm", content)
+    masks = [
+        piece
+        for lesion in facts.study.lesions
+        if lesion.finding == "pneumothorax" and lesion.mask.any()
+        for piece in _pieces(np.kron(lesion.mask, np.ones((4, 4), bool)), index)
+    ]
+    return {
+        "runs": [[image, f" {encode_relative_runs(mask)}"] for mask in masks] or [[image, EMPTY]]
+    }
+
+
+def _pieces(mask: np.ndarray, index: int) -> list[np.ndarray]:
+    """The mask; of every third study as two that overlap, and whose union it is."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if index % 3 or len(rows) < 16:
+        return [mask]
+    upper, lower = mask.copy(), mask.copy()
+    upper[rows[len(rows) * 2 // 3] :] = False
+    lower[: rows[len(rows) // 3]] = False
+    return [piece for piece in (upper, lower) if piece.any()]
+
+
+def _write_tables(folder: Path, rows: Rows) -> None:
+    write_csv(folder / "train-rle.csv", "ImageId, EncodedPixels", rows["runs"])
+
+
+FORMAT = Format(_write_study, _write_tables, one_study_a_patient=True)
