@@ -27,6 +27,7 @@ def read(config: PrepareConfig) -> Source:
     Raises:
         InputError: a key is missing, out of range, or of another dataset.
     """
+    refuse_unread_keys(config, {"dataset.size", "dataset.seed"})
     size, seed = read_size_and_seed(config)
     funnel = Funnel()
     funnel.add("studies generated", size)
@@ -48,9 +49,8 @@ def read_size_and_seed(config: PrepareConfig) -> tuple[int, int]:
     """``dataset.size`` and ``dataset.seed``.
 
     Raises:
-        InputError: a key is missing, out of range, or of another dataset.
+        InputError: one is missing or out of range.
     """
-    refuse_unread_keys(config, {"dataset.size", "dataset.seed"})
     size, seed = config.dataset.size, config.dataset.seed
     if size is None or size < 1:
         raise InputError(f"dataset.size is {size}; give 1 or more")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mflag.config.prepare import PrepareConfig
 from mflag.data.datasets import phantom
+from mflag.data.datasets.source import refuse_unread_keys
 from mflag.data.phantom_formats import chexpert, mimic_cxr, nih, openi, plain_csv, rsna, siim
 from mflag.data.phantom_formats.facts import first_study
 from mflag.data.phantom_formats.tree import Format, write_tree
@@ -41,6 +42,7 @@ def write_format(config: PrepareConfig) -> tuple[Path, bool]:
             f"phantom.format is {name!r}, but dataset={config.dataset.name} generates nothing; "
             "leave one of them out"
         )
+    refuse_unread_keys(config, {"dataset.size", "dataset.seed", "phantom.format"})
     size, seed = phantom.read_size_and_seed(config)
     out = Path(config.out or f"data/phantom_{name}")
     kind = FORMATS[name]

@@ -68,11 +68,18 @@ def _metadata(facts: Facts, number: int, view: View) -> list[object]:
         procedure,
         view.position if has_position else None,
         facts.date,
-        f"{80000 + facts.index * 37 % 99999}.{number}00",
+        _time(facts.index, number),
         procedure,
         _VIEW_CODES[view.position],
         None if is_lateral else "Erect",
     ]
+
+
+def _time(index: int, image: int) -> str:
+    """hhmmss.fff between 7 and 19 hours; the images of a study follow one another."""
+    minutes, second = divmod(25_200 + index * 37 % 43_200, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02}{minute:02}{second:02}.{image}00"
 
 
 def _write_tables(folder: Path, rows: Rows) -> None:

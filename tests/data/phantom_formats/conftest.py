@@ -1,0 +1,24 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mflag.config.prepare import DatasetConfig, PhantomConfig, PrepareConfig
+from mflag.data.phantom_formats import write_format
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write a small raw tree of a format."""
+
+    def make(kind: str, size: int = 6, seed: int = 0, out: str = "raw", **keys: object) -> Path:
+        config = PrepareConfig(
+            dataset=DatasetConfig(name="phantom", size=size, seed=seed),
+            phantom=PhantomConfig(format=kind),
+            out=str(tmp_path / out),
+            workers=1,
+            **keys,
+        )
+        return write_format(config)[0]
+
+    return make
