@@ -3,6 +3,7 @@
 import re
 
 from mflag.data.phantom import Lesion, Study
+from mflag.data.phantom_formats.report_text import sections
 
 CHEXPERT = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion",
@@ -47,7 +48,6 @@ _DENIED = re.compile(r"\b(no|negative for|normal|not enlarged|within normal limi
 _HEDGED = re.compile(
     r"\b(may|possible|cannot|suspected|suggest|probable|questionable|likely)\b", re.I
 )
-_DOUBTED = re.compile(r"\b(may|possible|cannot|questionable)\b", re.I)  # NegBio's narrower rule
 
 
 def chexpert_truth(study: Study) -> dict[str, float]:
@@ -63,20 +63,22 @@ def chexpert_truth(study: Study) -> dict[str, float]:
 def chexpert_report_labels(study: Study, *, negbio: bool = False) -> dict[str, float | None]:
     """All fourteen as a labeller of the report gives them: 1, 0, -1 (hedged) or None (unsaid).
 
-    Drawn and said only with a hedge is -1, drawn otherwise 1, even when the report leaves it out;
+    Drawn and only said with a hedge is -1; drawn otherwise 1, even when the report leaves it out;
     absent and denied is 0, absent and unsaid None. "No Finding" is 1 or None.
 
     Args:
         study: whose report.
-        negbio: the other labeller's narrower idea of a hedge.
+        negbio: the other labeller: it weighs all sentences alike, where CheXpert's takes the
+            impression's word first.
     """
-    hedge = _DOUBTED if negbio else _HEDGED
-    sentences = re.split(r"(?<=[.;:])\s+", study.text)
+    impression = _sentences(sections(study.text).get("impression", ""))
+    sentences = _sentences(study.text)
     values: dict[str, float | None] = dict.fromkeys(CHEXPERT)
     strength = {None: 0, 0.0: 1, -1.0: 2, 1.0: 3}
     for finding, is_drawn in study.labels.items():
-        said = [s for s in sentences if re.search(_WORDS[finding], s, re.I)]
-        value = _drawn(said, hedge) if is_drawn else _absent(said)
+        said = _about(finding, sentences)
+        weighed = said if negbio else _about(finding, impression) or said
+        value = _drawn(weighed) if is_drawn else _absent(said)
         names = CHEXPERT_OF[finding]
         for name in names if is_drawn else names[:1]:  # who denies edema leaves other opacities
             values[name] = max(values[name], value, key=strength.__getitem__)
@@ -84,8 +86,16 @@ def chexpert_report_labels(study: Study, *, negbio: bool = False) -> dict[str, f
     return values
 
 
-def _drawn(said: list[str], hedge: re.Pattern[str]) -> float:
-    return -1.0 if said and all(hedge.search(sentence) for sentence in said) else 1.0
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[.;:])\s+", text)
+
+
+def _about(finding: str, sentences: list[str]) -> list[str]:
+    return [s for s in sentences if re.search(_WORDS[finding], s, re.I)]
+
+
+def _drawn(said: list[str]) -> float:
+    return -1.0 if said and all(_HEDGED.search(sentence) for sentence in said) else 1.0
 
 
 def _absent(said: list[str]) -> float | None:

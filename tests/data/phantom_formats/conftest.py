@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -5,6 +6,17 @@ import pytest
 
 from mflag.config.prepare import DatasetConfig, PhantomConfig, PrepareConfig
 from mflag.data.phantom_formats import write_format
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real label tables, where it is."""
+    folder = Path(os.environ.get("MFLAG_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent (MFLAG_REAL_DATA)")
+    return folder
 
 
 @pytest.fixture
