@@ -2,34 +2,38 @@
 
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
+from mflag.data.dicom import is_dicom, read_dicom
 from mflag.data.manifest import IMAGE_SIZE
+from mflag.data.rejected import IMAGE_READABLE, MAX_PIXELS, LeftOut, Rejected
+from mflag.errors import InputError
 
-# Four times the largest detector's 20 million; also what a 32-bit image may take in memory: 0.3 GB.
-MAX_PIXELS = 80_000_000
+__all__ = [
+    "IMAGE_READABLE", "LeftOut", "Rejected",
+    "read_grey", "read_image", "square_box", "square_geometry", "square_image", "square_mask",
+]  # fmt: skip
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 
-class Rejected(Exception):
-    """The study cannot be used; the message is the reason in ``rejected.csv``."""
-
-
 def read_image(path: Path | str) -> np.ndarray:
-    """Read a PNG or JPEG file by the rule of ``square_image``.
+    """Read a PNG, JPEG or DICOM file by the rule of ``square_image``.
 
     Args:
         path: 8 or 16 bit, grey or colour; colour becomes luminance, alpha is dropped.
+            DICOM is known by its content, whatever the name; see ``read_dicom``.
 
     Returns:
         (256, 256) uint8.
 
     Raises:
         Rejected: missing, empty, truncated, constant, too large, or not an image.
+        InputError: a DICOM file, and pydicom is not installed.
     """
     return square_image(read_grey(path))
 
@@ -52,29 +56,72 @@ def square_image(grey: np.ndarray) -> np.ndarray:
     values = np.arange(low, high + 1)
     spread = np.rint((values - low) * 255 / (high - low)).astype(np.uint8)
     stretched = Image.fromarray(spread[grey - grey.dtype.type(low)])
-    scale = IMAGE_SIZE / max(stretched.size)
-    width, height = (max(1, round(side * scale)) for side in stretched.size)
+    return _place(stretched, grey.shape)
+
+
+def square_mask(mask: np.ndarray) -> np.ndarray:
+    """Bring a mask to the place that ``square_image`` gives its image.
+
+    Args:
+        mask: (H, W) bool.
+
+    Returns:
+        (256, 256) bool: pixels of which half is covered. A mask too small for that keeps the
+        pixels that it covers most, so no lesion is lost.
+    """
+    cover = _place(Image.fromarray(mask.astype(np.uint8) * 255), mask.shape)
+    return cover >= min(128, max(int(cover.max()), 1))
+
+
+def square_box(box: Sequence[float], height: int, width: int) -> list[float]:
+    """Bring a box to the place that ``square_image`` gives its image.
+
+    Args:
+        box: x, y, width, height in pixels of the (height, width) image.
+        height: of that image.
+        width: of that image.
+
+    Returns:
+        The same four in pixels of the 256 x 256 image, not rounded.
+    """
+    top, left, high, wide = square_geometry(height, width)
+    x, y, box_width, box_height = box
+    across, down = wide / width, high / height
+    return [left + x * across, top + y * down, box_width * across, box_height * down]
+
+
+def square_geometry(height: int, width: int) -> tuple[int, int, int, int]:
+    """Where a (height, width) image comes to lie: top, left, height, width within 256 x 256."""
+    scale = IMAGE_SIZE / max(height, width)
+    high, wide = (max(1, round(side * scale)) for side in (height, width))
+    return (IMAGE_SIZE - high) // 2, (IMAGE_SIZE - wide) // 2, high, wide
+
+
+def _place(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
+    top, left, height, width = square_geometry(*shape)
     # Pillow widens the filter when it shrinks: that is the antialias.
-    resized = stretched.resize((width, height), Image.Resampling.BILINEAR)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
     square = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
-    top, left = (IMAGE_SIZE - height) // 2, (IMAGE_SIZE - width) // 2
     square[top : top + height, left : left + width] = np.asarray(resized)
     return square
 
 
 def read_grey(path: Path | str) -> np.ndarray:
-    """Decode a PNG or JPEG file at its full depth.
+    """Decode a PNG, JPEG or DICOM file at its full depth.
 
     Returns:
         (H, W) uint8 or uint16.
 
     Raises:
         Rejected: missing, empty, truncated, too large, or not an image.
+        InputError: a DICOM file, and pydicom is not installed.
     """
     path = Path(path)
     try:
         if path.stat().st_size == 0:
             raise Rejected("zero bytes")
+        if is_dicom(path):
+            return read_dicom(path)[0]
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             return _decode(image)
     except FileNotFoundError as error:
@@ -82,9 +129,11 @@ def read_grey(path: Path | str) -> np.ndarray:
     except PermissionError as error:
         raise Rejected("no permission to read") from error
     except UnidentifiedImageError as error:
-        raise Rejected("not an image (PNG or JPEG)") from error
+        raise Rejected("not an image (PNG, JPEG or DICOM)") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Rejected(f"more than {MAX_PIXELS} pixels") from error
+    except InputError:
+        raise
     except _BROKEN as error:
         raise Rejected("truncated or damaged") from error
 

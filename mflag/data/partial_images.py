@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mflag.data.images import Rejected
+from mflag.data.images import LeftOut, Rejected
 from mflag.data.manifest import IMAGE_SIZE
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import write_json
@@ -18,7 +18,8 @@ FOLDER = ".partial"
 CHUNK = 16  # studies between two notes: what a kill can cost, a worker
 IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE
 
-Result = dict[str, Any]  # {"record": ...} or {"rejected": reason}
+# {"record": ...} or {"rejected": reason, "step": of the funnel, "by_rule": LeftOut}
+Result = dict[str, Any]
 
 
 class PartialImages:
@@ -122,7 +123,9 @@ def write_chunk(
             try:
                 image, record = load(item)
             except Rejected as rejected:
-                results.append({"rejected": str(rejected)})
+                by_rule = isinstance(rejected, LeftOut)
+                reason = {"rejected": str(rejected), "step": rejected.step, "by_rule": by_rule}
+                results.append(reason)
                 continue
             os.pwrite(file.fileno(), image.tobytes(), number * IMAGE_BYTES)
             results.append({"record": record})

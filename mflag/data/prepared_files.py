@@ -82,11 +82,10 @@ def write_prepared(
         _write_parquet(out / name, table)
         hashes[name] = file_sha256(out / name)
     rejected = _write_rejected(out / "rejected.csv", source, results)
-    source.funnel.add("image readable", len(kept))
+    _count_load_steps(source, results)
     write_json(out / "funnel.json", source.funnel.as_json())
-    write_json(
-        out / INFO, {**request, **_summary(manifest), "rejected": rejected, "hashes": hashes}
-    )
+    summary = {**_summary(manifest), "rejected": rejected, "remarks": source.remarks}
+    write_json(out / INFO, {**request, **summary, "hashes": hashes})
     partial.discard()
     return open_prepared(out)
 
@@ -95,7 +94,9 @@ def _with_split(manifest: pd.DataFrame, source: Source) -> pd.DataFrame:
     manifest = manifest.reset_index(drop=True)
     if "split" not in manifest:
         manifest.insert(2, "split", split_by_patient(manifest["patient"]))
-    check_splits(manifest["patient"], manifest["split"], source.where)
+    check_splits(
+        manifest["patient"], manifest["split"], source.where, may_share=source.shares_patients
+    )
     return manifest
 
 
@@ -125,6 +126,14 @@ def _write_parquet(path: Path, table: pd.DataFrame) -> None:
             content = content.set_column(place, name, content[name].cast(kind))
     with atomic_write(path) as file:
         pq.write_table(content, file, compression="zstd")
+
+
+def _count_load_steps(source: Source, results: list[Result]) -> None:
+    failed = Counter(result["step"] for result in results if "rejected" in result)
+    left = len(results)
+    for name, published in source.load_steps.items():
+        left -= failed[name]
+        source.funnel.add(name, left, published)
 
 
 def _write_rejected(path: Path, source: Source, results: list[Result]) -> int:

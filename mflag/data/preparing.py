@@ -1,6 +1,7 @@
 """From a dataset to a prepared folder: ``prepare`` and what it is made of."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ def prepare(config: PrepareConfig) -> Prepared:
     out = Path(config.out or f"data/{config.dataset.name}")
     request = {"format": FORMAT, "dataset": config.dataset.name, "options": source.options}
     partial = PartialImages(out, len(source.items), request)
-    if _is_finished(out, request, partial, config.overwrite):
+    is_finished = _is_finished(out, request, partial, config.overwrite)
+    for remark in source.remarks:
+        print(remark, file=sys.stderr)
+    if is_finished:
         print(f"{out} is prepared already with these options; overwrite=true repeats it")
         return open_prepared(out)
     _check_rejections(source, [], config.max_reject_fraction)
@@ -136,7 +140,7 @@ def _load_all(source: Source, partial: PartialImages, config: PrepareConfig) -> 
     count = len(source.items)
     todo = [chunk for chunk in range(-(-count // CHUNK)) if chunk not in done]
     workers = min(config.workers or os.cpu_count() or 1, max(len(todo), 1))
-    rejected = len(source.rejected) + len(_rejections(source, done))
+    gone, broken = _count(source.rejected, _rejections(source, done))
     is_hopeless = False
 
     def tasks() -> Iterator[Any]:
@@ -152,31 +156,49 @@ def _load_all(source: Source, partial: PartialImages, config: PrepareConfig) -> 
             partial.note(chunk, results)
             done[chunk] = results
             advance(len(results))
-            rejected += sum("rejected" in result for result in results)
-            is_hopeless = _are_too_many(source, rejected, config.max_reject_fraction)
+            more = _count(_rejections(source, {chunk: results}))
+            gone, broken = gone + more[0], broken + more[1]
+            is_hopeless = _are_too_many(source, gone, broken, config.max_reject_fraction)
     _check_rejections(source, _rejections(source, done), config.max_reject_fraction)
     return [result for chunk in sorted(done) for result in done[chunk]]
 
 
 def _rejections(source: Source, done: dict[int, list[Result]]) -> list[Rejection]:
     return [
-        Rejection(source.rows[number], source.files[number], result["rejected"])
+        Rejection(source.rows[number], source.files[number], result["rejected"], result["by_rule"])
         for chunk, results in done.items()
         for number, result in enumerate(results, chunk * CHUNK)
         if "rejected" in result
     ]
 
 
-def _are_too_many(source: Source, rejected: int, max_fraction: float) -> bool:
-    return rejected > max_fraction * source.total or rejected == source.total
+def _count(*rejections: list[Rejection]) -> tuple[int, int]:
+    """Number of all, and of those that no rule of the user's left out."""
+    return (
+        sum(map(len, rejections)),
+        sum(not rejection.by_rule for group in rejections for rejection in group),
+    )
+
+
+def _are_too_many(source: Source, gone: int, broken: int, max_fraction: float) -> bool:
+    return broken > max_fraction * source.total or gone == source.total
 
 
 def _check_rejections(source: Source, more: list[Rejection], max_fraction: float) -> None:
-    if not _are_too_many(source, len(source.rejected) + len(more), max_fraction):
+    gone, broken = _count(source.rejected, more)
+    if not _are_too_many(source, gone, broken, max_fraction):
         return
     rejected = sorted([*source.rejected, *more], key=lambda rejection: rejection.row)
+    is_all_by_rule = broken <= max_fraction * source.total and broken < gone
+    if not is_all_by_rule:
+        rejected = [rejection for rejection in rejected if not rejection.by_rule]
     first = "; ".join(f"{r.file}: {r.reason}" for r in rejected[:_REASONS_SHOWN])
+    if is_all_by_rule:
+        raise InputError(
+            f"all {gone} studies of {source.where} are left out; the first: {first}. "
+            "Loosen the dataset's options that do so"
+        )
     raise InputError(
-        f"{len(rejected)} of {source.total} studies of {source.where} are rejected, more than "
+        f"{broken} of {source.total} studies of {source.where} are rejected, more than "
         f"max_reject_fraction={max_fraction}; the first: {first}. Mend them or raise the fraction"
     )

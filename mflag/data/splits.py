@@ -10,6 +10,7 @@ from mflag.errors import InputError
 
 SEED = 0
 HELD_OUT_FRACTION = 0.1  # of the patients, for valid and again for test
+VALID_ROWS = 5000  # as the paper's CheXpert and NIH validation sets, whose ids are unpublished
 _NAMES = {
     "train": "train", "training": "train",
     "valid": "valid", "val": "valid", "validate": "valid", "validation": "valid", "dev": "valid",
@@ -51,8 +52,16 @@ def canonical_splits(given: pd.Series, where: str) -> pd.Series:
     return known
 
 
-def check_splits(patients: pd.Series, splits: pd.Series, where: str) -> None:
+def check_splits(
+    patients: pd.Series, splits: pd.Series, where: str, *, may_share: bool = False
+) -> None:
     """Refuse splits that share a patient, or leave nothing to train on.
+
+    Args:
+        patients: the patient of each row.
+        splits: its split.
+        where: what error messages call the source.
+        may_share: a published split that leaks was asked for: patients are not looked at.
 
     Raises:
         InputError: it names the patient.
@@ -60,6 +69,8 @@ def check_splits(patients: pd.Series, splits: pd.Series, where: str) -> None:
     if not (splits == "train").any():
         counts = splits.value_counts().to_dict()
         raise InputError(f"{where} has no study in split 'train' (found: {counts}); mark some")
+    if may_share:
+        return
     count = splits.groupby(patients).nunique()
     leaking = count[count > 1].index.tolist()
     if leaking:
@@ -68,3 +79,27 @@ def check_splits(patients: pd.Series, splits: pd.Series, where: str) -> None:
             f"patient {leaking[0]!r} is in splits {found} of {where} "
             f"({len(leaking)} such patients); keep each patient in one split"
         )
+
+
+def draw_valid(patients: pd.Series) -> np.ndarray:
+    """Draw validation patients with seed 0, for sets whose publishers name none.
+
+    Args:
+        patients: the patient of each row that may be trained on.
+
+    Returns:
+        (n,) bool: all rows of the drawn patients, together 5,000 rows or a tenth of them,
+        whichever is less, as nearly as whole patients allow. Not empty from 2 patients on.
+    """
+    sizes = patients.value_counts().sort_index()
+    target = min(VALID_ROWS, round(len(patients) * HELD_OUT_FRACTION))
+    order = np.random.default_rng(SEED).permutation(len(sizes))
+    names, counts = sizes.index.to_numpy()[order], sizes.to_numpy()[order]
+    drawn, left = [], target
+    for name, count in zip(names, counts, strict=True):
+        if count <= left:  # a patient of more images than are left is passed over
+            drawn.append(name)
+            left -= count
+    if not drawn and len(sizes) >= 2:
+        drawn = [names[0]]
+    return patients.isin(drawn).to_numpy()

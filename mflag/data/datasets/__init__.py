@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from mflag.config.prepare import PrepareConfig
-from mflag.data.datasets import phantom, plain_csv
+from mflag.data.datasets import chexpert, nih, phantom, plain_csv
 from mflag.data.datasets.source import Source
 
 READERS: dict[str, Callable[[PrepareConfig], Source]] = {
+    "chexpert": chexpert.read,
     "csv": plain_csv.read,
+    "nih": nih.read,
     "phantom": phantom.read,
 }
 

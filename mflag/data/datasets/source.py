@@ -1,6 +1,6 @@
 """What a dataset's reader gives to prepare."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 
 from mflag.config.prepare import PrepareConfig
 from mflag.data.funnel import Funnel
+from mflag.data.images import IMAGE_READABLE
 from mflag.errors import InputError
 
 Record = dict[str, Any]
@@ -22,11 +23,13 @@ class Rejection:
         row: its place in the source, to list rejections in order.
         file: what ``rejected.csv`` calls it.
         reason: why.
+        by_rule: a rule of the user's left it out: it says nothing against the data.
     """
 
     row: int
     file: str
     reason: str
+    by_rule: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,13 @@ class Source:
         build_tables: numbers of the items kept and their records to tables by file name; one of
             them is ``manifest.parquet``.
         rejected: rows that were dropped before any image was read.
+        load_steps: the funnel's steps that ``load`` decides, in its order, each with the number
+            published for it; ``Rejected.step`` is one of them.
         funnel: the filters so far; its last step counts ``items``.
         where: what error messages call the source.
         prefer: ``threads`` where ``load`` releases the interpreter's lock, else ``processes``.
+        remarks: lines for people, each starting ``note:`` or ``warning:``.
+        shares_patients: a published split was chosen that keeps no patient in one part.
     """
 
     options: dict[str, Any]
@@ -57,6 +64,9 @@ class Source:
     funnel: Funnel
     prefer: str
     rejected: list[Rejection] = field(default_factory=list)
+    load_steps: Mapping[str, int | None] = field(default_factory=lambda: {IMAGE_READABLE: None})
+    remarks: list[str] = field(default_factory=list)
+    shares_patients: bool = False
 
     @property
     def total(self) -> int:
