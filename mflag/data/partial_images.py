@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mflag.data.images import LeftOut, Rejected
 from mflag.data.manifest import IMAGE_SIZE
+from mflag.data.rejected import LeftOut, Rejected
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import write_json
 

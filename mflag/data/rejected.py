@@ -10,7 +10,7 @@ class Rejected(Exception):
 
     Args:
         reason: the message.
-        step: the funnel's step that it fails.
+        step: the funnel's step that it fails, one of ``Source.load_steps``.
     """
 
     def __init__(self, reason: str, step: str = IMAGE_READABLE) -> None:

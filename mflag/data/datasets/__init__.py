@@ -1,14 +1,15 @@
-"""Readers of datasets: one file a format, each with ``read(config) -> Source``."""
+"""Readers of raw datasets: one file a format, each with ``read(config) -> Source``."""
 
 from collections.abc import Callable
 
 from mflag.config.prepare import PrepareConfig
-from mflag.data.datasets import chexpert, nih, phantom, plain_csv
+from mflag.data.datasets import chexpert, mimic_cxr, nih, phantom, plain_csv
 from mflag.data.datasets.source import Source
 
 READERS: dict[str, Callable[[PrepareConfig], Source]] = {
     "chexpert": chexpert.read,
     "csv": plain_csv.read,
+    "mimic_cxr": mimic_cxr.read,
     "nih": nih.read,
     "phantom": phantom.read,
 }

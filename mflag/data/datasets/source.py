@@ -9,7 +9,7 @@ import pandas as pd
 
 from mflag.config.prepare import PrepareConfig
 from mflag.data.funnel import Funnel
-from mflag.data.images import IMAGE_READABLE
+from mflag.data.rejected import IMAGE_READABLE
 from mflag.errors import InputError
 
 Record = dict[str, Any]
