@@ -12,6 +12,7 @@ import torch
 
 from mflag import cli
 from mflag.config.evaluate import EvaluateConfig
+from mflag.data.manifest import FORMAT
 from mflag.evaluate import main
 from mflag.models import build_encoder
 from mflag.models.encoder_file import save_encoder
@@ -46,7 +47,7 @@ def write_prepared(folder, dataset="csv", splits=SPLITS, **columns):
     images.tofile(folder / "images.u8")
     names = ("manifest.parquet", "images.u8")
     hashes = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
-    info = {"format": 1, "dataset": dataset, "count": count, "hashes": hashes}
+    info = {"format": FORMAT, "dataset": dataset, "count": count, "hashes": hashes}
     (folder / "prepared.json").write_text(json.dumps(info))
     return folder
 
@@ -268,7 +269,7 @@ def test_generated_studies_are_made_and_on_overwrite_replaced(tmp_path, encoder)
         (["encoders=ENCODER"], "NAME:FILE"),
         (["encoder=ENCODER", "data.path=nowhere"], "is no folder"),
         (["encoder=ENCODER", "data.path=empty"], "was not made by mflag.prepare"),
-        (["encoder=ENCODER", "data.path=other_format"], "has format 99"),
+        (["encoder=ENCODER", "data.path=other_format"], "has format 1 but this version reads"),
         (["encoder=ENCODER", "data.path=cut"], "was cut short"),
         (["encoder=ENCODER", "data.path=unlabelled"], "its columns are id, patient, split, text"),
         (["encoder=ENCODER", "data.path=untested"], "split 'test'"),
@@ -310,7 +311,7 @@ def bad_folder(tmp_path_factory):
     write_prepared(folder / "good")
     write_prepared(folder / "untested", splits=["train"] * 4 + ["valid"] * 4)
     info = json.loads((write_prepared(folder / "other_format") / "prepared.json").read_text())
-    (folder / "other_format" / "prepared.json").write_text(json.dumps(info | {"format": 99}))
+    (folder / "other_format" / "prepared.json").write_text(json.dumps(info | {"format": 1}))
     with open(write_prepared(folder / "cut") / "images.u8", "r+b") as file:
         file.truncate(1000)
     unlabelled = write_prepared(folder / "unlabelled")

@@ -15,7 +15,7 @@ class DatasetConfig:
     size: int | None = option(None, "phantom: studies, all splits together")
     seed: int | None = option(None, "phantom: seed of the generated studies")
     image_column: str | None = option(None, "csv: column with the image's path, relative to root")
-    text_column: str | None = option(None, "csv: column with the report")
+    text_column: str | None = option(None, "csv: column with the report; null: no reports")
     patient_column: str | None = option(
         None, "csv: column that keeps a patient in one split; without it each image is a patient"
     )

@@ -11,7 +11,8 @@ import pandas as pd
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import file_sha256
 
-FORMAT = 1
+# 2: uncertain labels are kept as -1, a row is an image.
+FORMAT = 2
 IMAGE_SIZE = 256
 SPLITS = ("train", "valid", "test")
 LABEL_PREFIX = "label/"
@@ -24,8 +25,12 @@ class Prepared:
 
     Attributes:
         path: the folder.
-        manifest: a row a study: ``id``, ``patient``, ``split`` (train, valid, test), ``text``, and
-            float columns ``label/NAME`` (1, 0, NaN unknown) and ``attribute/NAME``.
+        manifest: a row an image: ``id``, ``patient``, ``split`` (train, valid, test), ``text``
+            ("" where the dataset has no reports), and float columns ``label/NAME`` (1 present,
+            0 absent, -1 uncertain, NaN not mentioned; see ``label_policy``) and
+            ``attribute/NAME``. Some datasets have ``study`` (id of the report, which several
+            images may share), ``view`` (PA, AP, ..., "" unknown), ``sex`` (M, F, "" unknown) and
+            ``age`` (years, NaN unknown).
         images: (n, 256, 256) uint8, read-only memory map; row r belongs to row r of ``manifest``.
         info: the content of ``prepared.json``.
     """

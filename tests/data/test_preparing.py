@@ -61,7 +61,7 @@ def test_rows_keep_the_order_of_the_table_and_their_images(csv_dataset):
 def test_prepared_json_says_what_is_there(csv_dataset):
     info = prepare(csv_dataset(40)).info
     assert (info["format"], info["dataset"], info["count"], info["image_size"]) == (
-        1, "csv", 40, 256,
+        2, "csv", 40, 256,
     )  # fmt: skip
     assert (sum(info["splits"].values()), info["patients"], info["rejected"]) == (40, 20, 0)
 

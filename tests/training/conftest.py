@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflag.data.manifest import Prepared, open_prepared
+from mflag.data.manifest import FORMAT, Prepared, open_prepared
 from mflag.runtime.atomic_write import file_sha256, write_json
 
 FINDINGS = ("effusion", "nodule", "normal heart", "pneumothorax")
@@ -35,7 +35,7 @@ def write_prepared(folder: Path, n: int) -> Prepared:
     images.tofile(folder / "images.u8")
     names = ("manifest.parquet", "images.u8")
     info = {
-        "format": 1,
+        "format": FORMAT,
         "dataset": "csv",
         "count": n,
         "image_size": 256,

@@ -18,9 +18,14 @@ from mflag.errors import InputError
 from mflag.runtime.atomic_write import file_sha256
 
 COLUMN_KEYS = ("image_column", "text_column", "patient_column", "split_column")
+CIRCUMSTANCES = ("study", "view", "sex", "age")
 _KEYS = {"root", "csv", *(f"dataset.{key}" for key in (*COLUMN_KEYS, "label_columns"))}
 # Under its usual name such a column is used when it is there; under another name it must be.
 _OPTIONAL = {"patient_column": "patient", "split_column": "split"}
+
+# Name of the step, reason of those it drops, whether (image, text) passes.
+_Filter = tuple[str, str, Callable[[str, str], bool]]
+_SEXES = {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F"}
 
 
 def read(config: PrepareConfig) -> Source:
@@ -36,10 +41,12 @@ def read(config: PrepareConfig) -> Source:
     columns = _find_columns(config.dataset, list(raw.columns), csv)
     table = _build_table(raw, columns, csv)
     labels = _read_labels(raw, config.dataset.label_columns, set(columns.values()), csv)
-    table = pd.concat([table, labels], axis=1)
+    taken = {*columns.values(), *(name.removeprefix(LABEL_PREFIX) for name in labels)}
+    table = pd.concat([table, _read_circumstances(raw, taken, table["id"]), labels], axis=1)
     funnel = Funnel()
     funnel.add(f"rows of {csv.name}", len(table))
-    kept, rejected = _filter_rows(table, root, funnel)
+    filters = _filters(root, has_reports="text_column" in columns)
+    kept, rejected = _filter_rows(table, root, filters, funnel)
     names = {key: value for key, value in vars(config.dataset).items() if f"dataset.{key}" in _KEYS}
     return Source(
         options={"root": config.root, "csv": config.csv, "csv_sha256": file_sha256(csv), **names},
@@ -92,6 +99,8 @@ def _find_columns(dataset: DatasetConfig, found: list[str], csv: Path) -> dict[s
         for key, name in wanted.items()
         if name not in found and not (key in _OPTIONAL and name in (None, _OPTIONAL[key]))
     }
+    if wanted["text_column"] is None:  # asked for: a dataset without reports
+        absent.pop("text_column")
     if absent:
         raise InputError(
             f"{csv} has no column {', '.join(repr(name) for name in absent.values())}; it has: "
@@ -115,14 +124,14 @@ def _build_table(raw: pd.DataFrame, columns: dict[str, str], csv: Path) -> pd.Da
     if "split_column" in columns:
         table["split"] = canonical_splits(raw[columns["split_column"]], str(csv))
         check_splits(table["patient"], table["split"], str(csv))
-    table["text"] = raw[columns["text_column"]].str.strip()
+    table["text"] = raw[columns["text_column"]].str.strip() if "text_column" in columns else ""
     return table
 
 
 def _read_labels(
     raw: pd.DataFrame, wanted: list[str] | None, used: set[str], csv: Path
 ) -> pd.DataFrame:
-    """Columns of 1, 0, -1 or empty as float32; uncertain (-1) and empty become NaN."""
+    """Columns of 1, 0, -1 or empty as float32; uncertain stays -1, empty becomes NaN."""
     labels: dict[str, Any] = {}
     for name in wanted if wanted is not None else raw.columns:
         if name not in raw.columns:
@@ -134,7 +143,7 @@ def _read_labels(
         values = pd.to_numeric(text.where(text != ""), errors="coerce")
         is_label = bool((values.isin([0, 1, -1]) | (text == "")).all() and (text != "").any())
         if is_label and name not in used:
-            labels[LABEL_PREFIX + name] = values.where(values >= 0).astype(np.float32)
+            labels[LABEL_PREFIX + name] = values.astype(np.float32)
         elif wanted is not None:
             raise InputError(
                 f"column {name!r} of {csv} cannot be a label: labels are 1, 0, -1 (uncertain) "
@@ -143,11 +152,29 @@ def _read_labels(
     return pd.DataFrame(labels, index=raw.index)
 
 
+def _read_circumstances(raw: pd.DataFrame, taken: set[str], ids: pd.Series) -> pd.DataFrame:
+    """The columns ``study``, ``view``, ``sex`` and ``age``, as far as they are there and free."""
+    found: dict[str, Any] = {}
+    for name in CIRCUMSTANCES:
+        if name not in raw.columns or name in taken:
+            continue
+        text = raw[name].str.strip()
+        if name == "study":
+            found[name] = text.where(text != "", ids)
+        elif name == "view":
+            found[name] = text.str.upper()
+        elif name == "sex":
+            found[name] = text.str.upper().map(_SEXES).fillna("")
+        else:
+            found[name] = pd.to_numeric(text, errors="coerce").astype(np.float32)
+    return pd.DataFrame(found, index=raw.index)
+
+
 def _filter_rows(
-    table: pd.DataFrame, root: Path, funnel: Funnel
+    table: pd.DataFrame, root: Path, filters: list[_Filter], funnel: Funnel
 ) -> tuple[pd.DataFrame, list[Rejection]]:
     rejected: list[Rejection] = []
-    for name, reason, is_good in _filters(root):
+    for name, reason, is_good in filters:
         pairs = zip(table["id"], table["text"], strict=True)
         good = np.array([is_good(image, text) for image, text in pairs], bool)
         dropped = table["id"][~good]
@@ -163,14 +190,17 @@ def _filter_rows(
     return table, rejected
 
 
-def _filters(root: Path) -> list[tuple[str, str, Callable[[str, str], bool]]]:
+def _filters(root: Path, has_reports: bool) -> list[_Filter]:
     top = os.path.abspath(root)
-    return [
+    of_images: list[_Filter] = [
         ("image named", "no image path", lambda image, _: image != ""),
         ("path inside root", "path leaves root", lambda image, _: _is_inside(top, image)),
         ("file present", "missing file", lambda image, _: _is_file(top, image)),
+    ]
+    of_reports: list[_Filter] = [
         ("report not empty", "empty report", lambda _, text: text != ""),
     ]
+    return of_images + (of_reports if has_reports else [])
 
 
 def _is_inside(top: str, name: str) -> bool:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mflag.data.datasets.plain_csv import read
@@ -16,9 +17,7 @@ def test_binary_columns_become_labels(csv_dataset):
         nothing=["", "", "", ""],
     )
     prepared = prepare(config)
-    edema = prepared.manifest["label/edema"]
-    assert edema.isna().tolist() == [False, False, True, True]
-    assert edema.tolist()[:2] == [1.0, 0.0]
+    np.testing.assert_array_equal(prepared.manifest["label/edema"], [1, 0, -1, np.nan])
     assert prepared.labels == ["edema"]
 
 
@@ -26,6 +25,32 @@ def test_label_columns_choose_among_the_labels(csv_dataset):
     config = csv_dataset(4, edema=[1, 0, 1, 0], device=[1, 1, 0, 0])
     config.dataset.label_columns = ["device"]
     assert prepare(config).labels == ["device"]
+
+
+def test_study_view_sex_and_age_are_kept_in_one_spelling(csv_dataset):
+    config = csv_dataset(
+        4,
+        study=["s1", "s1", "", "s2"],
+        view=["pa", "AP", "", "Lateral"],
+        sex=["Male", "f", "unknown", ""],
+        age=["61", "", "0.5", "old"],
+    )
+    manifest = prepare(config).manifest
+    assert manifest["study"].tolist() == ["s1", "s1", "002.png", "s2"]
+    assert manifest["view"].tolist() == ["PA", "AP", "", "LATERAL"]
+    assert manifest["sex"].tolist() == ["M", "F", "", ""]
+    np.testing.assert_array_equal(manifest["age"], np.float32([61, np.nan, 0.5, np.nan]))
+
+
+def test_a_view_of_ones_and_zeros_is_a_label(csv_dataset):
+    prepared = prepare(csv_dataset(4, view=[1, 0, 1, 0]))
+    assert prepared.labels == ["view"] and "view" not in prepared.manifest
+
+
+def test_without_a_text_column_every_report_is_empty(csv_dataset):
+    config = csv_dataset(3, text=["", "a", ""])
+    config.dataset.text_column = None
+    assert prepare(config).manifest["text"].tolist() == ["", "", ""]
 
 
 def test_ids_and_patients_keep_their_zeros_and_reports_their_words(csv_dataset):
