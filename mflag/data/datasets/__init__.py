@@ -1,4 +1,4 @@
-"""Readers of raw datasets: one file a format, each with ``read(config) -> Source``."""
+"""Readers of datasets: one file a format, each with ``read(config) -> Source``."""
 
 from collections.abc import Callable
 
