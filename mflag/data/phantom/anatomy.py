@@ -36,10 +36,12 @@ class Shape:
 
     Attributes:
         heart: width of the heart over that of the chest.
+        mediastinum: how much wider than usual the mediastinum above the heart is.
         raised: how much higher than usual each dome stands.
     """
 
     heart: float
+    mediastinum: float
     raised: tuple[float, float]
 
 
@@ -68,7 +70,7 @@ class Lungs:
 
 def make_lungs(frame: Frame, shape: Shape, draws: Draws) -> Lungs:
     """Return the lungs; the mediastinum and the diaphragm are their edges."""
-    right, left = _mediastinum(shape.heart, draws)
+    right, left = _mediastinum(shape, draws)
     wall = frame.along_v(_WALL) - frame.a
     hilum = frame.a - frame.along_v_by_side(right, left)
     dome = frame.along_a_by_side(*_domes(shape, draws)) - frame.v
@@ -90,18 +92,24 @@ def _rounded(distance: Array, depth: float) -> Array:
     return np.sqrt(t * (2.0 - t), out=t)
 
 
-def _mediastinum(heart: float, draws: Draws) -> tuple[Array, Array]:
+def _mediastinum(shape: Shape, draws: Draws) -> tuple[Array, Array]:
     """Return the right and the left border as tables over v; the heart spans 2 ``heart``."""
     knob = draws.uniform(0.2, 0.27)
     low = draws.uniform(0.83, 0.89)
     right_part = draws.uniform(0.3, 0.36)
-    span_right, span_left = 2.0 * heart * right_part, 2.0 * heart * (1.0 - right_part)
+    span_right, span_left = 2.0 * shape.heart * right_part, 2.0 * shape.heart * (1.0 - right_part)
     waist = draws.uniform(0.15, 0.19) + 0.04 * span_left
-    right = [(-0.3, 0.12), (0.1, 0.14), (0.3, 0.165), (0.45, 0.18), (0.55, 0.2 + 0.1 * span_right),
+    more_right = 2.0 * shape.mediastinum * draws.uniform(0.35, 0.6)
+    more_left = 2.0 * shape.mediastinum - more_right
+    right = [(-0.3, 0.12), (0.1, 0.14 + 0.8 * more_right), (0.3, 0.165 + more_right),
+             (0.45, 0.18 + 0.7 * more_right), (0.55, 0.2 + 0.1 * span_right + 0.2 * more_right),
              (0.64, 0.84 * span_right), (0.74, 0.99 * span_right), (low, span_right),
              (1.0, 0.84 * span_right), (1.1, 0.74 * span_right)]  # fmt: skip
-    left = [(-0.3, 0.12), (0.08, 0.15), (0.15, 0.17), (0.2, knob - 0.01), (0.25, knob),
-            (0.3, knob - 0.04), (0.35, waist), (0.42, waist + 0.04), (0.5, 0.14 + 0.26 * span_left),
+    left = [(-0.3, 0.12), (0.08, 0.15 + 0.6 * more_left), (0.15, 0.17 + 0.9 * more_left),
+            (0.2, knob - 0.01 + more_left), (0.25, knob + more_left),
+            (0.3, knob - 0.04 + more_left), (0.35, waist + 0.95 * more_left),
+            (0.42, waist + 0.04 + 0.6 * more_left),
+            (0.5, 0.14 + 0.26 * span_left + 0.2 * more_left),
             (0.57, 0.68 * span_left), (0.67, 0.86 * span_left), (0.77, 0.965 * span_left),
             (low, span_left), (0.95, 0.95 * span_left), (1.02, 0.84 * span_left),
             (1.12, 0.7 * span_left)]  # fmt: skip

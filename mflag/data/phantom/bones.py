@@ -1,9 +1,12 @@
 """Bones: ribs, clavicles, spine, shoulder blades and humeri."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mflag.data.phantom.anatomy import Lungs
 from mflag.data.phantom.draws import Array, Draws
+from mflag.data.phantom.fractures import Fracture, break_ribs
 from mflag.data.phantom.frame import A_AXIS, V_AXIS, Frame, bump, profile, ramp, row_of
 
 _POSTERIOR = -0.13 * A_AXIS + 0.36 * A_AXIS**2 + 1.8 * np.maximum(A_AXIS - 0.78, 0.0) ** 2
@@ -23,12 +26,12 @@ _RIB = (
 )
 
 
-def draw_bones(frame: Frame, lungs: Lungs, draws: Draws) -> Array:
+def draw_bones(frame: Frame, lungs: Lungs, fractures: Sequence[Fracture], draws: Draws) -> Array:
     """Return (256, 256) attenuation of all bones; 1 is a thick cortical rib."""
     bones = np.zeros_like(frame.u)
-    _add_ribs(bones, frame, lungs, draws)
+    _add_ribs(bones, frame, lungs, [f for f in fractures if not f.clavicle], draws)
     _add_spine(bones, frame, draws)
-    _add_clavicles(bones, frame, draws)
+    _add_clavicles(bones, frame, [f for f in fractures if f.clavicle], draws)
     _add_shoulders(bones, frame, draws)
     return bones
 
@@ -46,7 +49,9 @@ def _cage(spacing: float, first: float, height: float, draws: Draws) -> Array:
     return table
 
 
-def _add_ribs(bones: Array, frame: Frame, lungs: Lungs, draws: Draws) -> None:
+def _add_ribs(
+    bones: Array, frame: Frame, lungs: Lungs, fractures: Sequence[Fracture], draws: Draws
+) -> None:
     spacing = draws.uniform(0.106, 0.118)
     first = draws.uniform(-0.03, 0.02)
     skew = draws.uniforms(2, -0.012, 0.012)
@@ -57,7 +62,14 @@ def _add_ribs(bones: Array, frame: Frame, lungs: Lungs, draws: Draws) -> None:
     seen_back, seen_front = frame.along_a(_POSTERIOR_SEEN), frame.along_a(_ANTERIOR_SEEN)
     chest = frame.window((-1.1, 1.1), (-0.06, 1.5))
     wall, field, v = lungs.wall[chest], lungs.field[chest], frame.v[chest]
-    back = back_table.take(row_of(v - back_shift[chest]))
+    level = v - back_shift[chest]
+    if fractures:
+        sides = (frame.a[chest], frame.left[chest])
+        broken, swelling = break_ribs(fractures, level, spacing, first, chest, sides)
+        bones[chest] += 0.5 * swelling * field
+        back = back_table.take(row_of(level)) * broken
+    else:
+        back = back_table.take(row_of(level))
     back *= seen_back[chest]
     back *= 0.25 + 0.75 * field
     front = front_table.take(row_of(v - front_shift[chest]))
@@ -89,7 +101,7 @@ def _add_spine(bones: Array, frame: Frame, draws: Draws) -> None:
     )
 
 
-def _add_clavicles(bones: Array, frame: Frame, draws: Draws) -> None:
+def _add_clavicles(bones: Array, frame: Frame, fractures: Sequence[Fracture], draws: Draws) -> None:
     lift = draws.uniform(-0.04, 0.04)
     for side in (-1.0, 1.0):
         tilt = draws.uniform(-0.02, 0.02)
@@ -103,8 +115,16 @@ def _add_clavicles(bones: Array, frame: Frame, draws: Draws) -> None:
         a = np.maximum(side * frame.u[area], 0.0)
         half = 0.027 + 0.016 * bump((a * (1.0 / 0.22)) ** 2) + 0.006 * ramp(a - 0.9, 0.2)
         height = line.take(np.minimum(a * 1000.0, len(A_AXIS) - 1).astype(np.intp))
-        across = np.abs(frame.v[area] - height) / half
+        below, factor = frame.v[area] - height, 1.0
+        for fracture in fractures:
+            if fracture.on_left == (side > 0):
+                beyond = a - fracture.places[0] + fracture.tilt * below
+                below = below - 1.6 * fracture.sink(beyond)
+                factor = fracture.part(beyond)
+                fracture.mask[area] = (np.abs(beyond) < 0.09) & (np.abs(below) < 0.06)
+        across = np.abs(below) / half
         bone = 0.75 * ramp(1.15 - across, 0.3) + 0.6 * bump(((across - 0.8) * (1.0 / 0.35)) ** 2)
+        bone *= factor
         bones[area] += bone * ramp(a - 0.1, 0.03) * ramp(1.28 - a, 0.06)
 
 

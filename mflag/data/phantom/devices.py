@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mflag.data.phantom.draws import Array, Draws
+from mflag.data.phantom.findings import Condition
 from mflag.data.phantom.frame import Frame, blur, ramp
 from mflag.data.phantom.lines import smooth_path, splat
-from mflag.data.phantom.patient import Condition
 
 Nodes = list[tuple[float, float]]
 

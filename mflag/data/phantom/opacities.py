@@ -1,102 +1,36 @@
-"""Findings in the lungs: what each does to air, vessels and tissue, and where it is."""
-
-from collections.abc import Callable
-from dataclasses import dataclass, field
+"""Findings of the lung itself: opacities, lesions, consolidation, collapse, water."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mflag.data.phantom.anatomy import Lungs
-from mflag.data.phantom.draws import Array, Draws
-from mflag.data.phantom.frame import SIZE, Frame, blur, bump, ramp
-from mflag.data.phantom.patient import Condition
-from mflag.data.phantom.texture import Texture
-
-ZONES = {"upper": (0.13, 0.36), "middle": (0.42, 0.64), "lower": (0.7, 0.98)}
+from mflag.data.phantom.changes import Changes, Site
+from mflag.data.phantom.draws import Array
+from mflag.data.phantom.findings import PIXEL_MM, Condition
+from mflag.data.phantom.frame import blur, bump, ramp
+from mflag.data.phantom.lines import smooth_path, splat
 
 
-@dataclass
-class Changes:
-    """What the findings do to the lungs.
-
-    Attributes:
-        air: (256, 256) factor of the lungs' air.
-        vessels: (256, 256) factor of what is seen of the vessels.
-        added: (256, 256) extra attenuation.
-        masks: one (256, 256) bool a condition, in the order drawn.
-    """
-
-    air: Array = field(default_factory=lambda: np.ones((SIZE, SIZE)))
-    vessels: Array = field(default_factory=lambda: np.ones((SIZE, SIZE)))
-    added: Array = field(default_factory=lambda: np.zeros((SIZE, SIZE)))
-    masks: list[NDArray[np.bool_]] = field(default_factory=list)
-
-    def fill(self, density: Array, share: float = 0.3) -> None:
-        """Take away air; the mask is where more than ``share`` of the densest is lost."""
-        self.air *= 1.0 - density
-        self.masks.append(density > share * density.max())
-
-
-@dataclass(frozen=True)
-class Site:
-    """The study that findings are drawn into."""
-
-    frame: Frame
-    lungs: Lungs
-    texture: Texture
-    draws: Draws
-
-    def half(self, side: str) -> NDArray[np.bool_]:
-        """Return (256, 256) bool: the half of the body."""
-        return self.frame.left if side == "left" else ~self.frame.left
-
-    def place(self, condition: Condition, spare: float) -> tuple[float, float]:
-        """Return u and v of a point in the zone, ``spare`` from the wall where that can be."""
-        sign = 1.0 if condition.side == "left" else -1.0
-        v = self.draws.uniforms(16, *ZONES[condition.zone])
-        u = sign * self.draws.uniforms(16, 0.22, 0.9)
-        columns, rows = self.frame.pixels(u, v)
-        at = (
-            np.clip(np.rint(rows), 0, SIZE - 1).astype(np.intp),
-            np.clip(np.rint(columns), 0, SIZE - 1).astype(np.intp),
-        )
-        room = np.minimum(self.lungs.hilum[at] + 0.5 * spare, self.lungs.dome[at])
-        room = np.minimum(np.minimum(room, self.lungs.wall[at]), spare)
-        best = int(np.argmax(room))
-        return float(u[best]), float(v[best])
-
-    def distance(self, u: float, v: float, stretch: float = 1.0) -> Array:
-        """Return (256, 256) squared distance in pixels; vertical ones count ``stretch`` times."""
-        du = (self.frame.u - u) * self.frame.position.width
-        dv = (self.frame.v - v) * (self.frame.position.height * stretch)
-        return du * du + dv * dv
+def draw_opacity(site: Site, condition: Condition, changes: Changes) -> None:
+    """Haze that leaves the vessels visible, or a net of fine lines (scarring)."""
+    amount, draws = condition.amount, site.draws
+    u, v = site.place(condition, 0.25)
+    radius = 26.0 + 18.0 * amount
+    region = np.zeros_like(site.frame.u)
+    for _ in range(3):
+        shift_u, shift_v = draws.uniform(-0.14, 0.14), draws.uniform(-0.12, 0.12)
+        size = radius * draws.uniform(0.8, 1.15)
+        region += bump(site.distance(u + shift_u, v + shift_v, 0.9) * (1.0 / (size * size)))
+    region = ramp(region, 1.6) * site.lungs.field * site.half(condition.side)
+    if condition.kind == "reticular":
+        # where smooth noise crosses 0 there is a net
+        net = bump((site.texture.coarse * (1.0 / 0.34)) ** 2)
+        changes.added += (0.06 + 0.09 * amount) * net * region
+        changes.fill((0.08 + 0.16 * amount) * region, 0.4)
+        return
+    grain = 1.0 + 0.18 * site.texture.fine + 0.12 * site.texture.broad
+    changes.fill((0.17 + 0.3 * amount) * region * grain, 0.4)
 
 
-def draw_opacities(site: Site, conditions: tuple[Condition, ...]) -> Changes:
-    """Return what all findings but the heart's and the devices do, with one mask a condition."""
-    changes = Changes()
-    for condition in conditions:
-        DRAW[condition.finding](site, condition, changes)
-    return changes
-
-
-def _draw_effusion(site: Site, condition: Condition, changes: Changes) -> None:
-    """Fluid to a level that rises towards the wall, and hides the diaphragm."""
-    amount, a = condition.amount, site.frame.a
-    level = 1.12 - 0.16 * amount - 0.46 * amount**2.2
-    meniscus = site.draws.uniform(0.14, 0.22)
-    rise = np.maximum(a - 0.5, 0.0) * 2.0
-    surface = level - meniscus * rise * rise - 0.03 * bump((a * (1.0 / 0.35)) ** 2)
-    fluid = ramp(site.frame.v - surface, 0.05) * ramp(site.lungs.wall, 0.03)
-    fluid = fluid * ramp(site.lungs.dome + 0.02, 0.03) * site.half(condition.side)
-    fluid *= ramp(site.lungs.hilum + 0.1, 0.05)
-    fluid = blur(fluid)
-    changes.added += 0.08 * fluid
-    changes.vessels *= 1.0 - fluid
-    changes.fill(0.97 * fluid, 0.4)
-
-
-def _draw_consolidation(site: Site, condition: Condition, changes: Changes) -> None:
+def draw_consolidation(site: Site, condition: Condition, changes: Changes) -> None:
     """Patches that flow together, with a coarse grain."""
     amount, draws = condition.amount, site.draws
     u, v = site.place(condition, 0.16)
@@ -113,38 +47,69 @@ def _draw_consolidation(site: Site, condition: Condition, changes: Changes) -> N
     changes.fill((0.36 + 0.46 * amount) * density)
 
 
-def _draw_nodule(site: Site, condition: Condition, changes: Changes) -> None:
-    """A round shadow with a fairly sharp edge."""
+def draw_pneumonia(site: Site, condition: Condition, changes: Changes) -> None:
+    """A lobe filled up to its fissure, with air bronchograms."""
+    amount, draws, frame = condition.amount, site.draws, site.frame
+    sign = 1.0 if condition.side == "left" else -1.0
+    u, v = site.place(condition, 0.2)
+    radius = 25.0 + 19.0 * amount
+    patch = bump(site.distance(u, v, draws.uniform(0.95, 1.15)) * (1.0 / (radius * radius)))
+    # the fissure: the lower edge in the upper zone, else the upper edge
+    tilt = draws.uniform(-0.05, 0.2) if condition.zone == "lower" else draws.uniform(-0.08, 0.08)
+    offset = draws.uniform(0.3, 0.5) * radius / frame.position.height
+    below = frame.v - v - tilt * (frame.a - abs(u))
+    side = offset - below if condition.zone == "upper" else offset + below
+    grain = 0.4 * site.texture.coarse[::-1] + 0.6 * site.texture.fine[:, ::-1]
+    density = ramp(patch * (1.0 + 0.25 * grain) - 0.06, 0.5) * ramp(side, 0.02)
+    density *= site.lungs.field * site.half(condition.side)
+    density *= 1.0 - 0.6 * _bronchi(site, sign, u, v)
+    changes.vessels *= 1.0 - 0.85 * density
+    changes.fill((0.42 + 0.42 * amount) * density)
+
+
+def _bronchi(site: Site, sign: float, u: float, v: float) -> Array:
+    """Return (256, 256) 0 to 1: air-filled branches from the hilum to a place and beyond."""
+    branches = np.zeros_like(site.frame.u)
+    for spread in (-0.17, 0.0, 0.17):
+        bend_u, bend_v = site.draws.uniforms(2, -0.03, 0.03)
+        middle = (0.5 * (u + sign * 0.2) + bend_u, 0.5 * (v + 0.47) + 0.35 * spread + bend_v)
+        path = smooth_path([(sign * 0.2, 0.47), middle, (u + 0.3 * (u - sign * 0.2), v + spread)])
+        columns, rows = site.frame.pixels(*path)
+        step_x, step_y = np.gradient(columns), np.gradient(rows)
+        branches += splat(columns, rows, np.sqrt(step_x * step_x + step_y * step_y))
+    return np.minimum(1.9 * blur(branches), 1.0)
+
+
+def draw_lesion(site: Site, condition: Condition, changes: Changes) -> None:
+    """A nodule: a round shadow with a fairly sharp edge; a mass: larger and lobulated."""
     amount, draws = condition.amount, site.draws
-    radius = 3.2 + 6.8 * amount
-    u, v = site.place(condition, 0.13)
-    squared = site.distance(u, v, draws.uniform(0.85, 1.15)) * (1.0 / (radius * radius))
-    ball = (
-        np.sqrt(np.maximum(1.0 - squared, 0.0)) * (site.lungs.wall > 0) * site.half(condition.side)
-    )
+    radius = 0.5 * condition.size_mm / PIXEL_MM
+    u, v = site.place(condition, max(0.13, radius / site.frame.position.width))
+    stretch = draws.uniform(0.85, 1.15)
+    ball = _ball(site, (u, v), radius, stretch)
+    if condition.detail == "mass":
+        for _ in range(4):
+            size = radius * draws.uniform(0.45, 0.65)
+            away = 0.95 * (radius - 0.55 * size)
+            slope = draws.uniform(-1.0, 1.0)
+            out = draws.pick((-1.0, 1.0)) * (1.0 - slope * slope) ** 0.5
+            centre = (
+                u + away * slope / site.frame.position.width,
+                v + away * out / site.frame.position.height,
+            )
+            ball = np.maximum(ball, 0.9 * _ball(site, centre, size, 1.0))
+    ball *= (site.lungs.wall > 0) * site.half(condition.side)
     changes.added += (0.1 + 0.09 * amount) * blur(ball)
     changes.masks.append(ball > 0.0)
 
 
-def _draw_pneumothorax(site: Site, condition: Condition, changes: Changes) -> None:
-    """Air between wall and lung: no vessels in it, a thin pleural line, denser lung beside it."""
-    amount = condition.amount
-    gap = 0.09 + 0.36 * amount
-    lowest = 0.55 + 0.7 * amount
-    depth = gap * (1.0 - ramp(site.frame.v - 0.05, lowest))
-    edge = site.lungs.wall - depth
-    half = site.half(condition.side)
-    inside = site.lungs.field * half
-    outside = ramp(-edge, 0.012) * ramp(site.lungs.wall, 0.03) * inside
-    present = ramp(depth, 0.02)
-    changes.added += 0.075 * bump((edge * (1.0 / 0.017)) ** 2) * inside * present
-    changes.vessels *= 1.0 - outside
-    collapsed = (0.05 + 0.25 * amount * amount) * inside * ramp(edge, 0.012) * present
-    changes.air *= (1.0 + 0.14 * outside) * (1.0 - collapsed)
-    changes.masks.append((outside * present) > 0.4)
+def _ball(site: Site, centre: tuple[float, float], radius: float, stretch: float) -> Array:
+    """Return (256, 256) thickness of a ball, 0 to 1."""
+    squared = site.distance(*centre, stretch) * (1.0 / (radius * radius))
+    return np.sqrt(np.maximum(1.0 - squared, 0.0))
 
 
-def _draw_atelectasis(site: Site, condition: Condition, changes: Changes) -> None:
+def draw_atelectasis(site: Site, condition: Condition, changes: Changes) -> None:
     """Plates of airless lung above the raised dome; a wedge beside the heart in the severe."""
     amount, draws = condition.amount, site.draws
     frame = site.frame
@@ -171,7 +136,7 @@ def _draw_atelectasis(site: Site, condition: Condition, changes: Changes) -> Non
     changes.fill(density, 0.4)
 
 
-def _draw_edema(site: Site, condition: Condition, changes: Changes) -> None:
+def draw_edema(site: Site, condition: Condition, changes: Changes) -> None:
     """Haze around both hila, and septal lines at the lower walls."""
     amount, draws = condition.amount, site.draws
     frame = site.frame
@@ -189,13 +154,3 @@ def _draw_edema(site: Site, condition: Condition, changes: Changes) -> None:
         place = ramp(site.lungs.wall, 0.02) * ramp(0.16 - site.lungs.wall, 0.08)
         place *= ramp(frame.v - 0.62, 0.1) * ramp(site.lungs.dome, 0.05)
         changes.added += 0.03 * amount * lines * place
-
-
-DRAW: dict[str, Callable[[Site, Condition, Changes], None]] = {
-    "pleural_effusion": _draw_effusion,
-    "consolidation": _draw_consolidation,
-    "nodule": _draw_nodule,
-    "pneumothorax": _draw_pneumothorax,
-    "atelectasis": _draw_atelectasis,
-    "edema": _draw_edema,
-}

@@ -4,51 +4,20 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from mflag.data.phantom.draws import Draws, Purpose
+from mflag.data.phantom.findings import PREVALENCE, Condition
+from mflag.data.phantom.onset import begin
 
-PREVALENCE = {
-    "cardiomegaly": 0.19,
-    "pleural_effusion": 0.20,
-    "consolidation": 0.18,
-    "nodule": 0.12,
-    "pneumothorax": 0.12,
-    "atelectasis": 0.18,
-    "support_device": 0.24,
-    "edema": 0.14,
-}
-FINDINGS: tuple[str, ...] = tuple(PREVALENCE)
-DEVICES = ("tracheal_tube", "central_line", "pacemaker", "chest_tube", "gastric_tube")
 MAX_VISITS = 3
 # Six patients share twelve consecutive studies, so whose a study is never depends on their number.
 VISITS_IN_BLOCK = (1, 1, 2, 2, 3, 3)
 KEPT = 0.7  # chance that a finding is still there in the next study
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A finding at one place in one study.
-
-    Attributes:
-        finding: one of ``FINDINGS``.
-        side: "left", "right", "both" or "midline", from the patient's point of view.
-        zone: "upper", "middle", "lower", "perihilar" or "cardiac".
-        amount: how much of it there is, 0 to 1.
-        change: difference of amount to the study before; None when it is new.
-        kind: which device; empty for other findings.
-    """
-
-    finding: str
-    side: str
-    zone: str
-    amount: float
-    change: float | None = None
-    kind: str = ""
-
-    @property
-    def severity(self) -> str:
-        """Return "mild", "moderate" or "severe"."""
-        if self.amount < 0.4:
-            return "mild"
-        return "moderate" if self.amount < 0.75 else "severe"
+# Factor of the chance with and without another finding.
+_COMPANY = {
+    "Edema": (2.0, 0.8, "Cardiomegaly"),
+    "Pleural Effusion": (1.4, 0.9, "Cardiomegaly"),
+    "Fracture": (1.8, 0.92, "Pneumothorax"),
+    "Support Devices": (1.7, 0.95, "Pneumothorax"),
+}
 
 
 @dataclass(frozen=True)
@@ -111,7 +80,7 @@ def _first_visit(draws: Draws, frailty: float) -> tuple[Condition, ...]:
     for finding, prevalence in PREVALENCE.items():
         present = {condition.finding for condition in conditions}
         if draws.chance(prevalence * frailty * _company(finding, present)):
-            conditions += _begin(draws, finding)
+            conditions += begin(draws, finding)
     return tuple(conditions)
 
 
@@ -128,67 +97,18 @@ def _next_visit(
         # As many begin as end, so prevalence is the same in every study.
         begins = (1.0 - KEPT) * prevalence / (1.0 - prevalence)
         if not old and draws.chance(begins * frailty * _company(finding, present)):
-            conditions += _begin(draws, finding)
+            conditions += begin(draws, finding)
     return tuple(conditions)
 
 
 def _company(finding: str, present: set[str]) -> float:
     """Return how much likelier a finding is, given those drawn before it."""
-    if finding == "edema":
-        return 2.0 if "cardiomegaly" in present else 0.8
-    if finding == "support_device":
-        return 1.7 if "pneumothorax" in present else 0.95
-    if finding == "pleural_effusion":
-        return 1.4 if "cardiomegaly" in present else 0.9
-    return 1.0
+    likelier, otherwise, companion = _COMPANY.get(finding, (1.0, 1.0, ""))
+    return likelier if companion in present else otherwise
 
 
 def _progress(draws: Draws, old: Condition) -> Condition:
-    if old.finding == "support_device":
+    if old.finding in ("Support Devices", "Fracture"):
         return replace(old, change=0.0)
     amount = max(0.0, min(0.999, old.amount + draws.normal(0.0, 0.2)))
     return replace(old, amount=amount, change=amount - old.amount)
-
-
-def _begin(draws: Draws, finding: str) -> list[Condition]:
-    """Return a new finding: one condition a place."""
-    amount = draws.uniform()
-    if finding == "support_device":
-        kinds = draws.shuffled(DEVICES)[: draws.pick((1, 2, 3), (0.6, 0.3, 0.1))]
-        return [_device(draws, kind) for kind in kinds]
-    if finding == "edema":
-        return [Condition(finding, "both", "perihilar", amount)]
-    if finding == "cardiomegaly":
-        return [Condition(finding, "midline", "cardiac", amount)]
-    sides = _sides(draws, finding)
-    zones = {
-        "pleural_effusion": ("lower",),
-        "pneumothorax": ("upper",),
-        "atelectasis": ("lower", "lower", "lower", "middle"),
-        "consolidation": ("upper", "middle", "middle", "lower", "lower", "lower"),
-        "nodule": ("upper", "middle", "lower"),
-    }[finding]
-    zone = draws.pick(zones)
-    return [
-        Condition(finding, side, zone, max(0.0, min(0.999, amount + draws.uniform(-0.12, 0.12))))
-        for side in sides
-    ]
-
-
-def _sides(draws: Draws, finding: str) -> tuple[str, ...]:
-    both = {"pleural_effusion": 0.28, "consolidation": 0.18, "atelectasis": 0.2, "nodule": 0.08}
-    if draws.chance(both.get(finding, 0.0)):
-        return ("right", "left")
-    return (draws.pick(("right", "left"), (0.53, 0.47)),)
-
-
-def _device(draws: Draws, kind: str) -> Condition:
-    # A device has no severity: its amount says how conspicuous it is.
-    zone, amount, sides = {
-        "tracheal_tube": ("upper", 0.5, ("midline",)),
-        "central_line": ("upper", 0.2, ("right", "right", "left")),
-        "pacemaker": ("upper", 0.9, ("left", "left", "left", "right")),
-        "chest_tube": ("middle", 0.5, ("left", "right")),
-        "gastric_tube": ("middle", 0.5, ("midline",)),
-    }[kind]
-    return Condition("support_device", draws.pick(sides), zone, amount, kind=kind)
