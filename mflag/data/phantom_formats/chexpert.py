@@ -5,11 +5,7 @@ from pathlib import Path
 from mflag.data.datasets.phantom import split_of_patient
 from mflag.data.phantom_formats.facts import Facts, View
 from mflag.data.phantom_formats.image_files import crop_sides, enlarge, jpeg_bytes
-from mflag.data.phantom_formats.label_names import (
-    CHEXPERT,
-    chexpert_report_labels,
-    chexpert_truth,
-)
+from mflag.data.phantom_formats.label_names import CHEXPERT, report_labels
 from mflag.data.phantom_formats.tables import write_bytes, write_csv
 from mflag.data.phantom_formats.tree import Format, Rows
 
@@ -28,9 +24,8 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
     facts = Facts(seed, index)
     is_valid = split_of_patient(facts.study.patient) == "valid"
     split = "valid" if is_valid else "train"
-    labels: dict[str, float | None] = dict(chexpert_truth(facts.study))
-    if not is_valid:
-        labels = chexpert_report_labels(facts.study)
+    # valid.csv was labelled by people who looked: complete, and nothing is uncertain.
+    labels = facts.study.labels if is_valid else report_labels(facts.study)
     place = f"{split}/{patient_folder(facts.number, split)}/study{facts.visit + 1}"
     rows = []
     for number, view in enumerate(facts.views, 1):
@@ -38,7 +33,9 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
         path = f"{place}/view{number}_{kind}.jpg"
         pixels = crop_sides(enlarge(view.image, SIDE), (0, 10, 20)[index % 3])
         write_bytes(folder / path, jpeg_bytes(pixels))
-        rows.append([f"{RELEASE}/{path}", *_person(facts, view), *labels.values()])
+        rows.append(
+            [f"{RELEASE}/{path}", *_person(facts, view), *(labels[name] for name in CHEXPERT)]
+        )
     return {split: rows}
 
 

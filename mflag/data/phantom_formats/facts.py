@@ -55,7 +55,7 @@ class Facts:
         self.date = 10000 * (year + self.visit) + 100 * (month + self.visit) + day
         self.acquisition = Draws(seed, index, Purpose.ACQUISITION)
         conditions = make_patient(seed, self.number).visits[self.visit]
-        has_device = any(c.finding == "support_device" for c in conditions)
+        has_device = any(c.finding == "Support Devices" for c in conditions)
         is_ap = self.acquisition.chance(DEVICE_AP if has_device else OTHER_AP)
         self.position = "AP" if is_ap else "PA"
         self._has_lateral = self.acquisition.chance(LATERAL) and not is_ap

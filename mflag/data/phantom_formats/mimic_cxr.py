@@ -5,7 +5,7 @@ from pathlib import Path
 from mflag.data.datasets.phantom import split_of_patient
 from mflag.data.phantom_formats.facts import Facts, View
 from mflag.data.phantom_formats.image_files import crop_sides, enlarge, jpeg_bytes
-from mflag.data.phantom_formats.label_names import CHEXPERT, chexpert_report_labels
+from mflag.data.phantom_formats.label_names import CHEXPERT, report_labels
 from mflag.data.phantom_formats.report_text import mimic_report
 from mflag.data.phantom_formats.tables import write_bytes, write_csv
 from mflag.data.phantom_formats.tree import Format, Rows
@@ -53,8 +53,8 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
         rows["metadata"].append([name, subject, study, *_metadata(facts, number, view)])
         rows["metadata"][-1][5:5] = pixels.shape
         rows["split"].append([name, study, subject, split])
-    for table, is_negbio in (("chexpert", False), ("negbio", True)):
-        labels = chexpert_report_labels(facts.study, negbio=is_negbio)
+    for table, doubts in (("chexpert", True), ("negbio", index % 2 == 0)):  # they differ at times
+        labels = report_labels(facts.study, doubts=doubts)
         rows[table] = [[subject, study, *(labels[name] for name in LABELS)]]
     return rows
 

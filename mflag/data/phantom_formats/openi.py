@@ -14,15 +14,23 @@ from mflag.data.phantom_formats.tables import write_bytes
 from mflag.data.phantom_formats.tree import Format, Rows
 
 SIDE = 512
-_HEADINGS = {
-    "cardiomegaly": "Cardiomegaly",
-    "pleural_effusion": "Pleural Effusion",
-    "consolidation": "Consolidation",
+# By finding, or by kind where kinds have headings of their own.
+HEADINGS = {
+    "Enlarged Cardiomediastinum": "Mediastinum/enlarged",
+    "Cardiomegaly": "Cardiomegaly",
+    "haze": "Opacity/lung",
+    "reticular": "Pulmonary Fibrosis",
     "nodule": "Nodule/lung",
-    "pneumothorax": "Pneumothorax",
-    "atelectasis": "Pulmonary Atelectasis",
-    "support_device": "Implanted Medical Device",
-    "edema": "Pulmonary Edema",
+    "mass": "Mass/lung",
+    "Edema": "Pulmonary Edema",
+    "Consolidation": "Consolidation/lung",
+    "Pneumonia": "Pneumonia",
+    "Atelectasis": "Pulmonary Atelectasis",
+    "Pneumothorax": "Pneumothorax",
+    "Pleural Effusion": "Pleural Effusion",
+    "Pleural Other": "Thickening/pleura",
+    "Fracture": "Fractures, Bone",
+    "Support Devices": "Implanted Medical Device",
 }
 _ZONES = {"upper": "/upper lobe", "middle": "/middle lobe", "lower": "/base"}
 _PANEL = """   <parentImage id="{image}">
@@ -76,11 +84,10 @@ def mesh_headings(lesions: tuple[Lesion, ...]) -> list[str]:
     headings = []
     for lesion in lesions:
         side = {"midline": "", "both": "/bilateral"}.get(lesion.laterality, f"/{lesion.laterality}")
-        is_device = lesion.finding == "support_device"
-        in_lung = lesion.finding in ("consolidation", "nodule", "atelectasis")
-        zone = _ZONES.get(lesion.zone, "") if in_lung else ""
-        severity = "" if is_device else f"/{lesion.severity}"
-        headings.append(f"{_HEADINGS[lesion.finding]}{zone}{side}{severity}")
+        name = HEADINGS[lesion.kind if lesion.kind in HEADINGS else lesion.finding]
+        zone = _ZONES.get(lesion.zone, "") if name.endswith("/lung") else ""
+        severity = "" if lesion.finding == "Support Devices" else f"/{lesion.severity}"
+        headings.append(f"{name}{zone}{side}{severity}")
     return list(dict.fromkeys(headings)) or ["normal"]
 
 

@@ -3,7 +3,7 @@
 import re
 import textwrap
 
-from mflag.data.phantom import phrases
+from mflag.data.phantom.sentences import HEADERS
 from mflag.data.phantom_formats.facts import Facts
 
 LINE_WIDTH = 79
@@ -11,7 +11,7 @@ INDICATIONS = (
     "Shortness of breath.", "Cough and fever.", "Chest pain.", "Preoperative evaluation.",
     "Follow-up.", "Status post fall.",
 )  # fmt: skip
-_HEADERS = sorted({header for pair in phrases.HEADERS for header in pair})
+_HEADERS = sorted({header for pair in HEADERS for header in pair})
 _HEADER = re.compile(rf"(?:^|(?<=\s))({'|'.join(map(re.escape, _HEADERS))})\s+")
 
 

@@ -10,7 +10,7 @@ from mflag.data.phantom_formats.tree import Format, Rows
 
 SIDE = 1024
 # Opacities that the challenge's readers boxed as possible pneumonia.
-BOXED = ("consolidation", "pneumonia")
+BOXED = ("Consolidation", "Pneumonia", "haze")
 
 
 def patient_id(facts: Facts) -> str:
@@ -27,7 +27,7 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
     boxes = [
         [float(side * SIDE // 256) for side in lesion.box]
         for lesion in study.lesions
-        if lesion.finding in BOXED
+        if lesion.finding in BOXED or lesion.kind in BOXED
     ]
     known = "No Lung Opacity / Not Normal" if study.lesions else "Normal"
     return {

@@ -40,7 +40,7 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
     masks = [
         piece
         for lesion in facts.study.lesions
-        if lesion.finding == "pneumothorax" and lesion.mask.any()
+        if lesion.finding == "Pneumothorax"
         for piece in _pieces(np.kron(lesion.mask, np.ones((4, 4), bool)), index)
     ]
     return {
