@@ -41,6 +41,7 @@ _PLUGINS = {
     "1.2.840.10008.1.2.4.202": _OPENJPEG,
     "1.2.840.10008.1.2.4.203": _OPENJPEG,
 }
+_FACTS = ("PatientID", "ViewPosition", "PatientSex", "PatientAge")
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 
 
@@ -117,6 +118,20 @@ def read_dicom(path: Path | str) -> tuple[np.ndarray, DicomHeader]:
         raise Rejected(f"truncated or damaged ({_first_line(error)})") from error
 
 
+def read_header(path: Path | str) -> DicomHeader:
+    """Read what a header says, and no pixels; all is empty when it cannot be read.
+
+    Raises:
+        InputError: pydicom is not installed.
+    """
+    pydicom = require_pydicom()
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_FACTS))
+        return _header_facts(dataset)
+    except Exception:  # such a file is refused, with its reason, when its pixels are read
+        return DicomHeader()
+
+
 def _decode(pydicom: Any, path: Path) -> tuple[np.ndarray, DicomHeader]:
     if os.path.getsize(path) == 0:
         raise Rejected("zero bytes")
@@ -138,8 +153,8 @@ def _check_header(dataset: Any) -> None:
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise Rejected("pixels are floats; DICOM of X-rays holds integers")
     rows, columns, bits = (_number(dataset, key, 0) for key in ("Rows", "Columns", "BitsAllocated"))
-    if "PixelData" not in dataset or not rows or not columns:
-        raise Rejected("no pixels in the DICOM file")
+    if "PixelData" not in dataset or not rows or not columns:  # pydicom drops what is cut short
+        raise Rejected("no pixels in the DICOM file, or it is cut short")
     frames = _number(dataset, "NumberOfFrames", 1)
     if frames > 1:
         raise Rejected(f"{frames} frames; an X-ray has one")
@@ -246,10 +261,7 @@ def _window(pydicom: Any, values: np.ndarray, dataset: Any) -> np.ndarray:
 
 
 def _header_facts(dataset: Any) -> DicomHeader:
-    text = {
-        key: str(dataset.get(key) or "").strip()
-        for key in ("PatientID", "ViewPosition", "PatientSex", "PatientAge")
-    }
+    text = {key: str(dataset.get(key) or "").strip() for key in _FACTS}
     sex = text["PatientSex"].upper()
     return DicomHeader(
         patient=text["PatientID"],

@@ -32,7 +32,13 @@ IMAGES = "images.u8"
 INFO = "prepared.json"
 _ALL = (INFO, MANIFEST, IMAGES, "lesions.parquet", "funnel.json", "rejected.csv")
 TEXT_CACHE = "[0-9a-f]" * 16 + ".*"
-_LESION_SCHEMA = {"runs": pa.list_(pa.int32())}
+_LESION_SCHEMA = {
+    "runs": pa.list_(pa.int32()),
+    "source_box": pa.list_(pa.float64()),
+    "source_runs": pa.list_(pa.int32()),
+    "source_height": pa.int32(),
+    "source_width": pa.int32(),
+}
 
 
 def existing_files(out: Path) -> list[str]:

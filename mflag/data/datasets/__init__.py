@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mflag.config.prepare import PrepareConfig
-from mflag.data.datasets import chexpert, mimic_cxr, nih, phantom, plain_csv
+from mflag.data.datasets import chexpert, mimic_cxr, nih, phantom, plain_csv, rsna, siim
 from mflag.data.datasets.source import Source
 
 READERS: dict[str, Callable[[PrepareConfig], Source]] = {
@@ -12,6 +12,8 @@ READERS: dict[str, Callable[[PrepareConfig], Source]] = {
     "mimic_cxr": mimic_cxr.read,
     "nih": nih.read,
     "phantom": phantom.read,
+    "rsna": rsna.read,
+    "siim": siim.read,
 }
 
 __all__ = ["READERS", "Source"]

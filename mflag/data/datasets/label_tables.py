@@ -82,7 +82,7 @@ def refuse_values(column: pd.Series, bad: pd.Series, path: Path, wanted: str) ->
     if bad.any():
         row = int(bad.to_numpy().argmax())
         raise InputError(
-            f"{column.name} is {column.iloc[row]!r} in row {row + 1} of {path} "
+            f"{column.name} is {column.astype(object).iloc[row]!r} in row {row + 1} of {path} "
             f"({int(bad.sum()):,} such rows); wanted is {wanted}"
         )
 

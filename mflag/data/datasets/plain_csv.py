@@ -1,4 +1,4 @@
-"""A CSV file with a row an image, and a folder of PNG or JPEG files."""
+"""A CSV file with a row an image, and a folder of PNG, JPEG or DICOM files."""
 
 import os
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import pandas as pd
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
+from mflag.data.dicom import SUFFIXES, require_pydicom
 from mflag.data.funnel import Funnel
 from mflag.data.images import read_image
 from mflag.data.manifest import LABEL_PREFIX
@@ -47,6 +48,8 @@ def read(config: PrepareConfig) -> Source:
     funnel.add(f"rows of {csv.name}", len(table))
     filters = _filters(root, has_reports="text_column" in columns)
     kept, rejected = _filter_rows(table, root, filters, funnel)
+    if kept["id"].str.lower().str.endswith(SUFFIXES).any():
+        require_pydicom()
     names = {key: value for key, value in vars(config.dataset).items() if f"dataset.{key}" in _KEYS}
     return Source(
         options={"root": config.root, "csv": config.csv, "csv_sha256": file_sha256(csv), **names},
