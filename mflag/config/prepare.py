@@ -29,8 +29,10 @@ class DatasetConfig:
     split: str | None = option(None, "named split; docs/data.md lists each dataset's")
     test_ids: str | None = option(None, "file of test ids, one a line, for split=id_lists")
     valid_ids: str | None = option(None, "file of valid ids; without it drawn by patient")
-    reports_root: str | None = option(None, "mimic_cxr: folder of the reports; null is root")
-    labels: str | None = option(None, "mimic_cxr: whose labels, chexpert or negbio")
+    reports_root: str | None = option(None, "folder of the reports; null is root")
+    labels: str | None = option(
+        None, "whose labels; mimic_cxr: chexpert, negbio; openi: major, automatic"
+    )
     sections: list[str] | None = option(None, "report sections that make the text, in order")
     min_words: int | None = option(None, "shortest report kept")
     balance: bool | None = option(None, "siim: as many negatives as positives in train")
@@ -54,7 +56,9 @@ class PrepareConfig:
     dataset: DatasetConfig = group(DatasetConfig)
     phantom: PhantomConfig = group(PhantomConfig)
     root: str | None = option(None, "folder that the images' paths start from")
-    csv: str | None = option(None, "csv: file with a row an image")
+    csv: str | None = option(
+        None, "csv: file with a row an image; openi: table of the DICOM headers"
+    )
     out: str | None = option(None, "folder to write; null is data/NAME of the dataset")
     max_reject_fraction: float = option(0.1, "give up when more of the rows than this is rejected")
     workers: int | None = option(None, "processes; null takes one a CPU")

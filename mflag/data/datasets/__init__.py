@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from mflag.config.prepare import PrepareConfig
-from mflag.data.datasets import chexpert, mimic_cxr, nih, phantom, plain_csv, rsna, siim
+from mflag.data.datasets import chexpert, mimic_cxr, nih, openi, phantom, plain_csv, rsna, siim
 from mflag.data.datasets.source import Source
 
 READERS: dict[str, Callable[[PrepareConfig], Source]] = {
@@ -11,6 +11,7 @@ READERS: dict[str, Callable[[PrepareConfig], Source]] = {
     "csv": plain_csv.read,
     "mimic_cxr": mimic_cxr.read,
     "nih": nih.read,
+    "openi": openi.read,
     "phantom": phantom.read,
     "rsna": rsna.read,
     "siim": siim.read,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets.label_tables import existing_root
+from mflag.data.datasets.listed_splits import list_hashes
 from mflag.data.datasets.mimic_cxr_tables import image_file, plan_images
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Record, Source, refuse_unread_keys
@@ -87,7 +88,7 @@ def read(config: PrepareConfig) -> Source:
     hashes = {path.name: file_sha256(path) for path in plan.files}
     options = {key: getattr(dataset, key) for key in _OPTIONS}
     return Source(
-        options={"root": config.root, **options, "sha256": hashes},
+        options={"root": config.root, **options, **list_hashes(dataset), "sha256": hashes},
         items=items,
         rows=plan.table.index.tolist(),
         files=[f"files/{item}" for item in items],
@@ -98,6 +99,7 @@ def read(config: PrepareConfig) -> Source:
         prefer="threads",  # decoding takes the time, and Pillow decodes without the lock
         rejected=plan.rejected,
         load_steps=reading.steps,
+        remarks=plan.remarks,
     )
 
 

@@ -14,12 +14,13 @@ from mflag.data.datasets.label_tables import (
     refuse_twice,
     refuse_values,
 )
+from mflag.data.datasets.listed_splits import split_by_user_lists
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Rejection
+from mflag.data.datasets.view_filter import select_views
 from mflag.data.funnel import Funnel
-from mflag.data.id_lists import read_id_list, split_by_lists
 from mflag.data.manifest import LABEL_PREFIX
-from mflag.data.splits import canonical_splits, draw_valid, split_by_patient
+from mflag.data.splits import canonical_splits, split_by_patient
 from mflag.errors import InputError
 
 LABELS = (
@@ -36,7 +37,6 @@ _FILE_NAME = r"[0-9A-Za-z][0-9A-Za-z._-]*"
 # Of the release: https://physionet.org/content/mimic-cxr-jpg; frontal ones before and after the
 # labels are merged, as users of the bare tables count them.
 _IMAGES, _FRONTAL, _LABELED = 377_110, 243_334, 243_324
-_FRONTAL_VIEWS = {"PA", "AP"}
 
 
 @dataclass
@@ -197,49 +197,31 @@ def _merge_labels(plan: Plan, path: Path, views: list[str] | None) -> None:
     _reject(plan, owner.isna(), "study not in the label table")
     found = labels.drop(columns="patient").loc[plan.table["study"]]
     plan.table = pd.concat([plan.table, found.set_axis(plan.table.index)], axis=1)
-    published = _LABELED if set(views or ()) == _FRONTAL_VIEWS else None
+    published = _LABELED if _is_frontal(views) else None
     plan.funnel.add("study in the label table", len(plan.table), published)
 
 
 def _select_views(plan: Plan, views: list[str] | None) -> None:
     if views is None:
         return
-    is_wanted = plan.table["view"].isin([view.upper() for view in views])
-    counts = plan.table["view"].value_counts()
-    shown = {view: f"{view or 'unknown'} {count:,}" for view, count in counts.items()}
-    if not is_wanted.any():
-        raise InputError(
-            f"dataset.views is {list(views)}, but the metadata have {', '.join(shown.values())}; "
-            "choose among these, or null for all"
-        )
-    left_out = set(plan.table["view"][~is_wanted])
-    note = ", ".join(text for view, text in shown.items() if view in left_out)
+    is_wanted, note = select_views(plan.table["view"], views, "the metadata")
     plan.table = plan.table[is_wanted]
-    published = _FRONTAL if {view.upper() for view in views} == _FRONTAL_VIEWS else None
+    published = _FRONTAL if _is_frontal(views) else None
     plan.funnel.add(f"view {' or '.join(views)}", len(plan.table), published, note)
+
+
+def _is_frontal(views: list[str] | None) -> bool:
+    return {view.upper() for view in views or ()} == {"PA", "AP"}
 
 
 def _split_by_lists(plan: Plan, images: pd.DataFrame, dataset: DatasetConfig) -> None:
     """Ids are looked for among all images, so a list of lateral views names no unknown ones."""
-    paths = {"test": dataset.test_ids, "valid": dataset.valid_ids}
-    lists = {
-        name: read_id_list(path, f"dataset.{name}_ids")
-        for name, path in paths.items()
-        if path is not None
-    }
-    listed = split_by_lists(lists, images["id"], images["patient"], lambda line: line.lstrip("p"))
-    split = listed.loc[plan.table.index]
-    plan.files += [found.path for found in lists.values()]
-    is_free = split == ""
-    split[is_free] = "train"
-    if "valid" not in lists:
-        free = plan.table["patient"][is_free]
-        split[free.index[draw_valid(free)]] = "valid"
-        plan.remarks.append(
-            f"note: no list names the validation images: {int((split == 'valid').sum()):,} were "
-            "drawn by patient with seed 0, which is mflag's choice"
-        )
-    plan.table = plan.table.assign(split=split)
+    is_kept = images.index.isin(plan.table.index)
+    split, remarks = split_by_user_lists(
+        images, pd.Series(is_kept, images.index), dataset, lambda line: line.removeprefix("p")
+    )
+    plan.remarks += remarks
+    plan.table = plan.table.assign(split=split.loc[plan.table.index])
 
 
 def _reject(plan: Plan, is_rejected: pd.Series, reason: str) -> None:
