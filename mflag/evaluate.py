@@ -1,9 +1,10 @@
-"""Compare frozen encoders: ``python -m mflag.evaluate encoder=FILE data.path=PREPARED out=DIR``."""
+"""Compare encoders: ``python -m mflag.evaluate encoder=FILE data.path=PREPARED out=DIR``."""
 
 import sys
 
 from mflag import cli
 from mflag.config.evaluate import EvaluateConfig
+from mflag.data.label_policy import POLICIES
 from mflag.downstream import TASKS
 from mflag.downstream.request import check_request, open_data, with_baselines
 from mflag.downstream.write_results import write_results
@@ -25,13 +26,17 @@ def main(config: EvaluateConfig) -> None:
             file=sys.stderr,
         )
     report = write_results(config, request.out, prepared, results)
+    options = results["options"]
+    print(f"label policy {options['label_policy']}: {POLICIES[options['label_policy']]}")
     for note in results["notes"]:
         print("note:", note)
+    for sentence in results["shortcuts"]["sentences"]:
+        print("shortcut:", sentence)
     for row in results["summary"]:
         if "/" not in row["metric"]:
             print(
-                f"{row['metric']:15} {row['encoder']:15} {100 * row['fraction']:g} % of the labels "
-                f"({row['n_train']}): {row['value']:.3f}, 95 % interval "
+                f"{row['metric']:15} {row['encoder']:15} {row['protocol']:8} "
+                f"{100 * row['fraction']:g} % of the labels ({row['n_train']}): {row['value']:.3f}, 95 % interval "
                 f"{_bound(row['ci_low'])} to {_bound(row['ci_high'])}, draws {row['draws']}"
             )
     print("report:", report)

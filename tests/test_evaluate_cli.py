@@ -19,7 +19,7 @@ from mflag.models.encoder_file import save_encoder
 
 ROW_FIELDS = {
     "task", "dataset", "encoder", "protocol", "fraction", "seed", "metric", "value", "ci_low",
-    "ci_high", "n_train", "n_test", "note",
+    "ci_high", "n_train", "n_test", "note", "n_classes_used",
 }  # fmt: skip
 SPLITS = ["train"] * 40 + ["valid"] * 20 + ["test"] * 20
 
@@ -123,7 +123,7 @@ def values(results, **wanted):
 
 def test_evaluation_leaves_exactly_these_files(evaluation):
     assert sorted(path.name for path in evaluation.iterdir()) == [
-        "plots", "report.html", "results.json",
+        "drawn_ids.parquet", "plots", "report.html", "results.json",
     ]  # fmt: skip
     assert {path.suffix for path in (evaluation / "plots").iterdir()} == {".svg", ".png"}
 
@@ -141,6 +141,17 @@ def test_every_encoder_has_two_draws_of_half_and_one_of_all(results):
     ]
     expected = [(0.5, 0), (0.5, 1), (1.0, 0)]
     assert draws == [(name, *draw) for name in ("mflag", "other", "random") for draw in expected]
+
+
+def test_macro_auc_says_how_many_classes_it_is_the_mean_of(results):
+    used = {row["metric"]: row["n_classes_used"] for row in results["rows"]}
+    assert used["macro_auc"] == 2 and used["auc/disc"] is None
+
+
+def test_ids_of_the_drawn_labels_are_kept(evaluation, results):
+    drawn = pd.read_parquet(evaluation / "drawn_ids.parquet")
+    assert drawn.groupby(["fraction", "seed"]).size().to_dict() == {(0.5, 0): 20, (0.5, 1): 20}
+    assert set(drawn["id"]) < {f"study{k}" for k in range(40)}
 
 
 def test_intervals_hold_their_values(results):

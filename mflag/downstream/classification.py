@@ -1,17 +1,17 @@
-"""Linear probes of findings, and of what no report mentions, on frozen features."""
+"""Findings, and what no report mentions: linear probes of frozen features, and fine-tuning."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from mflag.config.evaluate import EvaluateConfig
-from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX, Prepared
-from mflag.downstream.bootstrap import auc_resamples, mean_over, patient_weights, r2_resamples
-from mflag.downstream.draws import draw_rows, draws_of
+from mflag.data.manifest import Prepared
+from mflag.downstream.bootstrap import r2_resamples
 from mflag.downstream.encoders import NamedEncoder
 from mflag.downstream.features import embed
+from mflag.downstream.finetune import Compute, finetune
 from mflag.downstream.geometry import latent_geometry
+from mflag.downstream.label_scores import score_labels
 from mflag.downstream.probe import (
     Standardised,
     available_threads,
@@ -21,155 +21,150 @@ from mflag.downstream.probe import (
 )
 from mflag.downstream.request import Request
 from mflag.downstream.results import FORMAT, Scores, merge_notes, provenance
-from mflag.downstream.scores import class_aucs, is_two_sided, r_squared
-
-PROTOCOL = "linear"
-
-
-@dataclass(frozen=True)
-class _Study:
-    """The data of one evaluation: who is labelled in which draw, and how test is resampled."""
-
-    prepared: Prepared
-    labels: np.ndarray
-    attributes: np.ndarray
-    draws: dict[tuple[float, int], np.ndarray]
-    weights: np.ndarray
-
-    @property
-    def dataset(self) -> str:
-        return str(self.prepared.info.get("dataset", "prepared"))
+from mflag.downstream.scores import is_two_sided, r_squared
+from mflag.downstream.shortcuts import Shortcuts
+from mflag.downstream.study import Study, plan_study
 
 
 def run(config: EvaluateConfig, request: Request, prepared: Prepared) -> dict[str, Any]:
-    """Probe every encoder at every draw of labels.
+    """Probe and fine-tune every encoder at every draw of labels.
 
     Returns:
-        The content of ``results.json``.
+        The content of ``results.json``; under ``drawn_ids`` the table of that name, a file of its
+        own.
     """
-    train, test = prepared.rows("train"), prepared.rows("test")
-    labels = prepared.values(LABEL_PREFIX)
-    labels = np.where(labels == -1, np.nan, labels)  # uncertain: masked like unknown
-    pairs = draws_of(request.fractions, config.seeds)
-    study = _Study(
-        prepared,
-        labels,
-        prepared.values(ATTRIBUTE_PREFIX),
-        {(fraction, seed): draw_rows(train, fraction, seed) for fraction, seed in pairs},
-        patient_weights(prepared.manifest["patient"].to_numpy()[test], config.task.resamples),
-    )
-    scores, geometry = Scores(), {}
-    notes: list[tuple[str, float, int]] = []
+    study = plan_study(config, request.fractions, prepared)
+    found = _Evaluation(config, request, study)
     for encoder in request.encoders:
-        features = _features(config, request, study, encoder)
-        geometry[encoder.name] = latent_geometry(features[test])
-        for fraction, seed in pairs:
-            remarks = _probe_draw(config, study, encoder, features, (fraction, seed), scores)
-            notes += [(remark, fraction, seed) for remark in remarks]
+        found.evaluate(encoder)
     files = [e.name for e in request.encoders if e.origin.startswith("file ")]
+    scores = found.scores
+    left = f"label policy {config.task.label_policy} leaves nothing of: {', '.join(study.masked)}"
     return {
         "format": FORMAT,
         "rows": scores.as_dicts(),
         "summary": scores.summary(),
         "differences": scores.differences(("macro_auc", "unmentioned_r2"), files),
-        "geometry": geometry,
+        "geometry": found.geometry,
+        "finetuning": found.finetuning,
+        "shortcuts": found.shortcuts.results(),
         "encoders": [_describe(encoder) for encoder in request.encoders],
-        "data": _count(study),
-        "options": {
-            "fraction": request.fractions,
-            "seeds": config.seeds,
-            "inverse_penalties": config.task.inverse_penalties,
-            "resamples": config.task.resamples,
-        },
-        "notes": request.notes + merge_notes(notes),
+        "data": study.counts(),
+        "options": _options(config, request),
+        "notes": request.notes + [left] * bool(study.masked) + merge_notes(found.notes),
+        "drawn_ids": study.drawn_ids(),
     } | provenance("mflag.evaluate")
 
 
-def _features(
-    config: EvaluateConfig, request: Request, study: _Study, encoder: NamedEncoder
-) -> np.ndarray:
-    """(n, N) float32; rows that no draw and no split needs stay 0."""
-    prepared = study.prepared
-    needed = [*study.draws.values(), prepared.rows("valid"), prepared.rows("test")]
-    rows = np.unique(np.concatenate(needed))
-    values = embed(prepared.images, rows, encoder, request.device, config.compute.batch_size)
-    features = np.zeros((len(prepared), values.shape[1]), np.float32)
-    features[rows] = values
-    return features
+class _Evaluation:
+    """Collects rows, remarks and latent geometry, an encoder after the other."""
 
+    def __init__(self, config: EvaluateConfig, request: Request, study: Study) -> None:
+        self.config, self.request, self.study = config, request, study
+        self.scores, self.shortcuts = Scores(), Shortcuts(study)
+        self.geometry: dict[str, Any] = {}
+        self.finetuning: list[dict[str, Any]] = []
+        self.notes: list[tuple[str, float, int]] = []
 
-def _probe_draw(
-    config: EvaluateConfig,
-    study: _Study,
-    encoder: NamedEncoder,
-    features: np.ndarray,
-    draw: tuple[float, int],
-    scores: Scores,
-) -> list[str]:
-    """Add the rows of one encoder and one draw; return what was left out, in words."""
-    rows = study.draws[draw]
-    valid, test = study.prepared.rows("valid"), study.prepared.rows("test")
-    scaled = standardise(features[rows], features[valid], features[test])
-    fields = {
-        "task": "classification",
-        "dataset": study.dataset,
-        "encoder": encoder.name,
-        "protocol": PROTOCOL,
-        "fraction": draw[0],
-        "seed": draw[1],
-        "n_train": len(rows),
-        "n_test": len(test),
-    }
-    notes = _probe_labels(config, study, scaled, rows, fields, scores)
-    notes += _probe_attributes(study, scaled, rows, fields, scores)
-    return notes
+    def evaluate(self, encoder: NamedEncoder) -> None:
+        features = self._features(encoder)
+        self.geometry[encoder.name] = latent_geometry(features[self.study.prepared.rows("test")])
+        evaluated = {
+            "linear": lambda draw: self._probe(encoder, features, draw),
+            "finetune": lambda draw: self._finetune(encoder, draw),
+        }
+        for protocol in self.request.protocols:
+            for draw in self.study.draws:
+                self.notes += [(remark, *draw) for remark in evaluated[protocol](draw)]
 
+    def _features(self, encoder: NamedEncoder) -> np.ndarray:
+        """(n, N) float32; rows that no draw and no split needs stay 0."""
+        prepared, batch = self.study.prepared, self.config.compute.batch_size
+        needed = [prepared.rows("test")]
+        if "linear" in self.request.protocols:
+            needed += [*self.study.draws.values(), prepared.rows("valid")]
+        rows = np.unique(np.concatenate(needed))
+        values = embed(prepared.images, rows, encoder, self.request.device, batch)
+        features = np.zeros((len(prepared), values.shape[1]), np.float32)
+        features[rows] = values
+        return features
 
-def _probe_labels(
-    config: EvaluateConfig,
-    study: _Study,
-    scaled: Standardised,
-    rows: np.ndarray,
-    fields: dict[str, Any],
-    scores: Scores,
-) -> list[str]:
-    valid, test = study.prepared.rows("valid"), study.prepared.rows("test")
-    truth, names = study.labels[test], study.prepared.labels
-    threads = available_threads(config.compute.threads)
-    penalties = config.task.inverse_penalties
-    probe = fit_probe(scaled, study.labels[rows], study.labels[valid], penalties, threads)
-    predicted = probe.scores(scaled.test)
-    used = probe.fitted & is_two_sided(truth)
-    values = np.where(used, class_aucs(predicted, truth), np.nan)
-    undrawn = [n for n, fitted in zip(names, probe.fitted, strict=True) if not fitted]
-    untested = [n for n, two in zip(names, is_two_sided(truth), strict=True) if not two]
-    reasons = []
-    if undrawn:
-        reasons.append(f"no positive or no negative among the drawn labels: {', '.join(undrawn)}")
-    if untested:
-        reasons.append(f"no positive or no negative on test: {', '.join(untested)}")
-    note = f"left out, {'; '.join(reasons)}" if reasons else ""
-    notes = [note] if note else []
-    if probe.unconverged:
-        notes.append(
-            f"{fields['encoder']}: {probe.unconverged} logistic regressions stopped before they "
-            "converged"
+    def _probe(
+        self, encoder: NamedEncoder, features: np.ndarray, draw: tuple[float, int]
+    ) -> list[str]:
+        """Add the rows of a linear probe; return what was left out, in words."""
+        study, task = self.study, self.config.task
+        rows, valid = study.draws[draw], study.prepared.rows("valid")
+        scaled = standardise(features[rows], features[valid], features[study.prepared.rows("test")])
+        fields = self._fields(encoder, "linear", draw)
+        threads = available_threads(self.config.compute.threads)
+        labels = study.labels
+        probe = fit_probe(scaled, labels[rows], labels[valid], task.inverse_penalties, threads)
+        notes = self._score(probe.scores(scaled.test), probe.fitted, fields)
+        if probe.unconverged:
+            notes.append(
+                f"{encoder.name}: {probe.unconverged} logistic regressions stopped before they "
+                "converged"
+            )
+        return notes + _probe_attributes(study, scaled, rows, fields, self.scores)
+
+    def _finetune(self, encoder: NamedEncoder, draw: tuple[float, int]) -> list[str]:
+        """Add the rows of a fine-tuned encoder; return what was left out, in words."""
+        study, rows = self.study, self.study.draws[draw]
+        fields = self._fields(encoder, "finetune", draw)
+        trained = is_two_sided(study.labels[rows])
+        if not trained.any():
+            return self._score(np.zeros((0, len(trained))), trained, fields)
+        compute = Compute(
+            self.request.device, self.request.dtype, self.config.compute.batch_size
+        )  # fmt: skip
+        tuned = finetune(
+            study.prepared, study.labels, rows, encoder, self.config.task, compute, draw[1]
         )
-    if not used.any():
-        return [*notes, "no macro AUC, because no class is left"]
-    indices = np.flatnonzero(used)
-    resampled = np.stack(
-        [auc_resamples(predicted[:, k], truth[:, k], study.weights) for k in indices]
-    )
-    macro = float(values[used].mean())
-    scores.add(mean_over(resampled, 0), metric="macro_auc", value=macro, note=note, **fields)
-    for k, samples in zip(indices, resampled, strict=True):
-        scores.add(samples, metric=f"auc/{names[k]}", value=float(values[k]), **fields)
-    return notes
+        of_draw = {"encoder": encoder.name, "fraction": draw[0], "seed": draw[1]}
+        self.finetuning.append(
+            of_draw
+            | {
+                "epochs": tuned.epochs,
+                "best_epoch": tuned.best_epoch,
+                "valid_macro_auc": tuned.valid_auc,
+            }
+        )
+        notes = []
+        if tuned.diverged:
+            notes.append(
+                f"fine-tuning {encoder.name} diverged (NaN or infinite loss) in epoch "
+                f"{tuned.epochs}; give a smaller task.lr"
+            )
+        if not tuned.best_epoch:
+            return notes
+        if not tuned.valid_auc:
+            notes.append("no class has positives and negatives on valid: the last epoch was kept")
+        return notes + self._score(tuned.scores, tuned.trained, fields)
+
+    def _score(
+        self, predicted: np.ndarray, trained: np.ndarray, fields: dict[str, Any]
+    ) -> list[str]:
+        self.shortcuts.keep(predicted, trained, fields)
+        return score_labels(self.study, predicted, trained, fields, self.scores)
+
+    def _fields(
+        self, encoder: NamedEncoder, protocol: str, draw: tuple[float, int]
+    ) -> dict[str, Any]:
+        return {
+            "task": "classification",
+            "dataset": self.study.dataset,
+            "encoder": encoder.name,
+            "protocol": protocol,
+            "fraction": draw[0],
+            "seed": draw[1],
+            "n_train": len(self.study.draws[draw]),
+            "n_test": len(self.study.prepared.rows("test")),
+        }
 
 
 def _probe_attributes(
-    study: _Study, scaled: Standardised, rows: np.ndarray, fields: dict[str, Any], scores: Scores
+    study: Study, scaled: Standardised, rows: np.ndarray, fields: dict[str, Any], scores: Scores
 ) -> list[str]:
     if not study.prepared.attributes:
         return []
@@ -194,33 +189,29 @@ def _probe_attributes(
     return [f"attributes {note}"] if note else []
 
 
+def _options(config: EvaluateConfig, request: Request) -> dict[str, Any]:
+    task = config.task
+    options = {
+        "fraction": request.fractions,
+        "seeds": config.seeds,
+        "protocol": request.protocols,
+        "label_policy": task.label_policy,
+        "inverse_penalties": task.inverse_penalties,
+        "resamples": task.resamples,
+    }
+    if "finetune" in request.protocols:
+        names = ("epochs", "lr", "weight_decay", "batch_size", "image_size", "patience")
+        options["finetune"] = {name: getattr(task, name) for name in names} | {
+            "augment": {**vars(task.augment)},
+            "precision": str(request.dtype).removeprefix("torch."),
+        }
+    return options
+
+
 def _describe(encoder: NamedEncoder) -> dict[str, Any]:
     return {
         "name": encoder.name,
         "arch": encoder.arch,
         "image_size": encoder.image_size,
         "origin": encoder.origin,
-    }
-
-
-def _count(study: _Study) -> dict[str, Any]:
-    """Sizes of the splits, and positives, negatives and unknowns of each label."""
-    prepared = study.prepared
-    counts = {}
-    for k, name in enumerate(prepared.labels):
-        counts[name] = {
-            split: {
-                "positive": int((study.labels[prepared.rows(split), k] == 1).sum()),
-                "negative": int((study.labels[prepared.rows(split), k] == 0).sum()),
-                "unknown": int(np.isnan(study.labels[prepared.rows(split), k]).sum()),
-            }
-            for split in ("train", "valid", "test")
-        }
-    test_patients = prepared.manifest["patient"].to_numpy()[prepared.rows("test")]
-    return {
-        "dataset": study.dataset,
-        "studies": prepared.split_counts(),
-        "test_patients": len(set(test_patients.tolist())),
-        "labels": counts,
-        "attributes": prepared.attributes,
     }

@@ -42,9 +42,10 @@ def draw_rows(train_rows: np.ndarray, fraction: float, seed: int) -> np.ndarray:
             a part of the larger.
 
     Returns:
-        (k,) row numbers, k = fraction · n rounded, at least 1.
+        (k,) row numbers, k = int(fraction · n) as in the published code, at least 1.
     """
     if fraction == 1:
         return np.sort(train_rows)
-    count = max(1, math.floor(fraction * len(train_rows) + 0.5))
+    # 0.29 · 100 is 28.999999999999996 in binary; it stands for 29.
+    count = max(1, math.floor(fraction * len(train_rows) + 1e-9))
     return np.sort(np.random.default_rng(seed).permutation(train_rows)[:count])

@@ -3,13 +3,22 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from mflag.config.compute import ComputeConfig
-from mflag.config.evaluate import EvaluateConfig
-from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX, Prepared, open_prepared
+from mflag.config.evaluate import EvaluateConfig, TaskConfig
+from mflag.data.augment import check_augment
+from mflag.data.label_policy import check_label_policy
+from mflag.data.manifest import (
+    ATTRIBUTE_PREFIX,
+    IMAGE_SIZE,
+    LABEL_PREFIX,
+    Prepared,
+    open_prepared,
+)
 from mflag.data.preparing import prepare_phantom
 from mflag.downstream.draws import check_fractions
 from mflag.downstream.encoders import (
@@ -23,7 +32,10 @@ from mflag.runtime.device import choose_compute
 
 # A tenth is for test and a tenth for valid.
 MIN_STUDIES = 30
-RESULT_FILES = ("results.json", "report.html", "plots")
+RESULT_FILES = ("results.json", "report.html", "drawn_ids.parquet", "plots")
+PROTOCOLS = ("linear", "finetune")
+# The smallest input of which a ResNet's last block sees a pixel.
+MIN_IMAGE_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -33,14 +45,18 @@ class Request:
     Attributes:
         encoders: in the order of the report: files first, then the baselines.
         fractions: ascending.
-        device: where features are computed.
+        protocols: ``linear``, ``finetune`` or both, in this order.
+        device: where encoders run.
+        dtype: of fine-tuning's activations.
         out: folder of the results; nothing is in it yet, or it may be replaced.
         notes: what was asked for and cannot be done.
     """
 
     encoders: list[NamedEncoder]
     fractions: list[float]
+    protocols: list[str]
     device: torch.device
+    dtype: torch.dtype
     out: Path
     notes: list[str]
 
@@ -55,11 +71,18 @@ def check_request(config: EvaluateConfig) -> Request:
     encoders = load_encoders(files)
     fractions = check_fractions(config.fraction)
     _check_numbers(config)
-    compute = ComputeConfig(device=config.compute.device, threads=config.compute.threads)
+    protocols = _protocols(config.task.protocol)
+    check_label_policy(config.task.label_policy)
+    if "finetune" in protocols:
+        _check_finetuning(config.task)
+    wanted = config.compute
+    compute = choose_compute(
+        ComputeConfig(device=wanted.device, threads=wanted.threads, precision=wanted.precision)
+    )
     beside = Path(next(iter(files.values()))).parent / "evaluation"
     out = Path(config.out) if config.out else beside
     check_out(out, RESULT_FILES, config.overwrite)
-    return Request(encoders, fractions, choose_compute(compute).device, out, [])
+    return Request(encoders, fractions, protocols, compute.device, compute.dtype, out, [])
 
 
 def with_baselines(config: EvaluateConfig, request: Request) -> Request:
@@ -80,7 +103,8 @@ def open_data(config: EvaluateConfig, out: Path) -> Prepared:
     """Open the prepared data, or prepare generated studies into ``out/data``.
 
     Raises:
-        InputError: no prepared data, no label columns, an empty split, or no patients.
+        InputError: no prepared data, no label columns, none that the label policy keeps, an empty
+            split, or no patients.
     """
     if config.data.path is None:
         folder = out / "data"
@@ -100,6 +124,7 @@ def open_data(config: EvaluateConfig, out: Path) -> Prepared:
     for prefix in (LABEL_PREFIX, ATTRIBUTE_PREFIX):
         if np.isinf(prepared.values(prefix)).any():
             raise InputError(f"{folder} has infinite values in {prefix} columns; leave them empty")
+    check_label_policy(config.task.label_policy, prepared.labels)
     labels = prepared.values(LABEL_PREFIX)
     if not (np.isnan(labels) | np.isin(labels, (-1, 0, 1))).all():
         raise InputError(f"{folder} has labels other than 1, 0, -1 and empty; correct its table")
@@ -134,6 +159,32 @@ def _encoder_files(config: EvaluateConfig) -> dict[str, str]:
     if not isinstance(config.encoders, dict):
         raise InputError(f"encoders is {config.encoders!r}; give {{NAME:FILE,NAME:FILE}}")
     return {str(name): str(file) for name, file in config.encoders.items()}
+
+
+def _protocols(wanted: Any) -> list[str]:
+    given = wanted if isinstance(wanted, list) else [wanted]
+    if not given or not set(map(str, given)) <= set(PROTOCOLS):
+        raise InputError(
+            f"task.protocol is {wanted!r}; give linear, finetune or [linear,finetune]"
+        )  # fmt: skip
+    return [name for name in PROTOCOLS if name in given]
+
+
+def _check_finetuning(task: TaskConfig) -> None:
+    for name, smallest in (("epochs", 1), ("patience", 1), ("batch_size", 2)):
+        value = getattr(task, name)
+        if value < smallest:  # BatchNorm needs two images
+            raise InputError(f"task.{name} is {value}; give {smallest} or more")
+    if not 0 < task.lr < float("inf"):
+        raise InputError(f"task.lr is {task.lr}; give a number above 0")
+    if not 0 <= task.weight_decay < float("inf"):
+        raise InputError(f"task.weight_decay is {task.weight_decay}; give 0 or more")
+    if task.image_size is not None and not MIN_IMAGE_SIZE <= task.image_size <= IMAGE_SIZE:
+        raise InputError(
+            f"task.image_size is {task.image_size}; give {MIN_IMAGE_SIZE} to {IMAGE_SIZE}, or null "
+            "for the encoder's own"
+        )
+    check_augment(task.augment)
 
 
 def _check_numbers(config: EvaluateConfig) -> None:

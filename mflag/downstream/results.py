@@ -25,7 +25,7 @@ class Row:
         task: ``classification``.
         dataset: what was prepared.
         encoder: its name.
-        protocol: ``linear``.
+        protocol: ``linear`` or ``finetune``.
         fraction: share of the training rows whose labels were used.
         seed: of the draw.
         metric: ``macro_auc``, ``auc/NAME``, ``unmentioned_r2`` or ``unmentioned_r2/NAME``.
@@ -35,6 +35,7 @@ class Row:
         n_train: labelled rows.
         n_test: test rows.
         note: what was left out, or "".
+        n_classes_used: labels in a ``macro_auc``; None for other metrics.
     """
 
     task: str
@@ -50,6 +51,15 @@ class Row:
     n_train: int
     n_test: int
     note: str = ""
+    n_classes_used: int | None = None
+
+    @property
+    def key(self) -> "Key":
+        """What is averaged over draws."""
+        return self.encoder, self.protocol, self.fraction, self.metric
+
+
+Key = tuple[str, str, float, str]
 
 
 class Scores:
@@ -58,29 +68,27 @@ class Scores:
     def __init__(self) -> None:
         """Start without rows."""
         self.rows: list[Row] = []
-        self._samples: dict[tuple[str, float, str], list[np.ndarray]] = {}
+        self._samples: dict[Key, list[np.ndarray]] = {}
 
     def add(self, samples: np.ndarray, **fields: Any) -> None:
         """Add a row; its interval comes from ``samples`` (R,)."""
         low, high = interval(samples)
         row = Row(ci_low=low, ci_high=high, **fields)
         self.rows.append(row)
-        self._samples.setdefault((row.encoder, row.fraction, row.metric), []).append(samples)
+        self._samples.setdefault(row.key, []).append(samples)
 
     def summary(self) -> list[dict[str, Any]]:
-        """Mean over the draws of each encoder, fraction and metric.
+        """Mean over the draws of each encoder, protocol, fraction and metric.
 
         The interval resamples test patients for the mean of the same draws; ``sd`` is the spread
         between draws.
         """
-        found: dict[tuple[str, float, str], list[Row]] = {}
+        found: dict[Key, list[Row]] = {}
         for row in self.rows:
-            found.setdefault((row.encoder, row.fraction, row.metric), []).append(row)
+            found.setdefault(row.key, []).append(row)
         return [
             {
-                "encoder": key[0],
-                "fraction": key[1],
-                "metric": key[2],
+                **dict(zip(("encoder", "protocol", "fraction", "metric"), key, strict=True)),
                 **_mean_and_interval([r.value for r in rows], self._mean_samples(key)),
                 "sd": float(np.std([r.value for r in rows], ddof=1)) if len(rows) > 1 else None,
                 "draws": len(rows),
@@ -92,24 +100,32 @@ class Scores:
     def differences(self, metrics: tuple[str, ...], minuends: list[str]) -> list[dict[str, Any]]:
         """Paired differences between encoders: same draws of labels, same resampled patients.
 
+        Draws that one side lacks are left out on both.
+
         Args:
             metrics: names of metrics.
             minuends: encoders from which every other encoder is subtracted.
         """
-        names = list(dict.fromkeys(row.encoder for row in self.rows))
+        names, protocols = (
+            list(dict.fromkeys(getattr(row, field) for row in self.rows))
+            for field in ("encoder", "protocol")
+        )
         fractions = sorted({row.fraction for row in self.rows})
         found = []
-        for metric, fraction, a, b in product(metrics, fractions, minuends, names):
-            keys = (a, fraction, metric), (b, fraction, metric)
-            if a == b or any(key not in self._samples for key in keys):
+        for metric, protocol, fraction, a, b in product(
+            metrics, protocols, fractions, minuends, names
+        ):
+            left, right = (self._draws((n, protocol, fraction, metric)) for n in (a, b))
+            common = [seed for seed in left if seed in right]
+            if a == b or not common:
                 continue
             if b in minuends and minuends.index(b) < minuends.index(a):
                 continue
-            left, right = (self._values(key) for key in keys)
-            samples = self._mean_samples(keys[0]) - self._mean_samples(keys[1])
+            samples = _mean_samples(left, common) - _mean_samples(right, common)
             found.append(
-                {"encoder": a, "minus": b, "fraction": fraction, "metric": metric}
-                | _mean_and_interval([x - y for x, y in zip(left, right, strict=True)], samples)
+                {"encoder": a, "minus": b, "protocol": protocol, "fraction": fraction}
+                | {"metric": metric}
+                | _mean_and_interval([left[s][0] - right[s][0] for s in common], samples)
             )
         return found
 
@@ -117,10 +133,13 @@ class Scores:
         """The rows for JSON."""
         return [asdict(row) for row in self.rows]
 
-    def _values(self, key: tuple[str, float, str]) -> list[float]:
-        return [r.value for r in self.rows if (r.encoder, r.fraction, r.metric) == key]
+    def _draws(self, key: Key) -> dict[int, tuple[float, np.ndarray]]:
+        """Value and resampled values by seed."""
+        rows = [row for row in self.rows if row.key == key]
+        samples = self._samples.get(key, [])
+        return {row.seed: (row.value, s) for row, s in zip(rows, samples, strict=True)}
 
-    def _mean_samples(self, key: tuple[str, float, str]) -> np.ndarray:
+    def _mean_samples(self, key: Key) -> np.ndarray:
         return mean_over(np.stack(self._samples[key]), 0)
 
 
@@ -157,6 +176,10 @@ def processor(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def _mean_samples(draws: dict[int, tuple[float, np.ndarray]], seeds: list[int]) -> np.ndarray:
+    return mean_over(np.stack([draws[seed][1] for seed in seeds]), 0)
 
 
 def _mean_and_interval(values: list[float], samples: np.ndarray) -> dict[str, float | None]:

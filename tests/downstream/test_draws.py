@@ -25,9 +25,17 @@ def test_all_labels_are_all_rows():
     np.testing.assert_array_equal(draw_rows(ROWS, 1.0, 5), ROWS)
 
 
-@pytest.mark.parametrize(("fraction", "count"), [(0.001, 1), (0.01, 2), (0.0125, 3), (0.5, 100)])
-def test_fraction_is_rounded_and_never_empty(fraction, count):
-    assert len(draw_rows(ROWS, fraction, 0)) == count
+@pytest.mark.parametrize(
+    ("size", "fraction", "count"),
+    [
+        (200, 0.001, 1), (200, 0.01, 2), (200, 0.0125, 2), (100, 0.29, 29), (100, 0.07, 7),
+        # as published: NIH, RSNA, SIIM, and MIMIC by the size of its train split
+        (100_747, 0.01, 1_007), (100_747, 0.1, 10_074), (16_010, 0.01, 160), (16_010, 0.1, 1_601),
+        (8_433, 0.01, 84), (8_433, 0.1, 843), (215_187, 0.01, 2_151), (215_187, 0.1, 21_518),
+    ],
+)  # fmt: skip
+def test_fraction_is_cut_off_and_never_empty(size, fraction, count):
+    assert len(draw_rows(np.arange(size), fraction, 0)) == count
 
 
 def test_smaller_fraction_is_a_part_of_the_larger_one():

@@ -45,19 +45,26 @@ class BatchReader:
     """Reads the batch of a step: a pure function, so any feed may read any step."""
 
     def __init__(
-        self, prepared: Prepared, stream: IndexStream, image_size: int, *, pins: bool = False
+        self,
+        prepared: Prepared,
+        stream: IndexStream,
+        image_size: int,
+        *,
+        pins: bool = False,
+        rows: np.ndarray | None = None,
     ) -> None:
         """Keep what is needed to read.
 
         Args:
             prepared: the studies.
-            stream: order of the rows of the training split.
+            stream: order of the rows.
             image_size: what training asks for; below 128 a box-averaged level is read.
+            rows: (n,) int64 manifest rows that the stream orders; None: the training split.
             pins: put batches into pinned memory, from where a GPU copies without a stop.
         """
         self.pins = pins
         self._images = prepared.images
-        self._rows = prepared.rows("train")
+        self._rows = prepared.rows("train") if rows is None else rows
         self._stream = stream
         self._shrink = source_shrink(image_size)
 
