@@ -1,4 +1,7 @@
-"""Generated studies as Open-i's Indiana collection: an archive of XML reports and PNG files."""
+"""Generated studies as Open-i's Indiana collection: an archive of XML reports and PNG files.
+
+Beside them lies the table of DICOM headers that people use to tell the views.
+"""
 
 import gzip
 import io
@@ -7,13 +10,19 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from mflag.data.phantom import Lesion
-from mflag.data.phantom_formats.facts import Facts
+from mflag.data.phantom_formats.facts import Facts, View
 from mflag.data.phantom_formats.image_files import crop_sides, enlarge, png_bytes
 from mflag.data.phantom_formats.report_text import indication, sections
-from mflag.data.phantom_formats.tables import write_bytes
+from mflag.data.phantom_formats.tables import write_bytes, write_csv
 from mflag.data.phantom_formats.tree import Format, Rows
 
 SIDE = 512
+NO_POSITION = 0.1  # a third in the real set
+HEADERS_FILE = "nlmcxr_dicom_metadata.csv.gz"
+_HEADER_COLUMNS = (
+    "imageid,Body Part Examined,Columns,Modality,Patient ID,Patient's Sex,"
+    "Photometric Interpretation,Rows,Study Date,View Position,filename"
+)
 # By finding, or by kind where kinds have headings of their own.
 HEADINGS = {
     "Enlarged Cardiomediastinum": "Mediastinum/enlarged",
@@ -97,7 +106,20 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
     for name, view in zip(names, facts.views, strict=True):
         pixels = crop_sides(enlarge(view.image, SIDE), (0, 12, 24)[index % 3])
         write_bytes(folder / "NLMCXR_png" / f"{name}.png", png_bytes(pixels))
-    return {"reports": [[report_number(facts), _report(facts, names)]]}
+    headers = [
+        [name, *_header(facts, name, view)] for name, view in zip(names, facts.views, strict=True)
+    ]
+    return {"reports": [[report_number(facts), _report(facts, names)]], "headers": headers}
+
+
+def _header(facts: Facts, name: str, view: View) -> list[object]:
+    """The image's row of the DICOM headers, without its id; some say no view."""
+    position = "LL" if view.position == "LATERAL" else view.position
+    has_position = int(facts.name("position", name), 16) % 1000 >= 1000 * NO_POSITION
+    return [
+        "CHEST", SIDE, "CR", report_number(facts), facts.sex, "MONOCHROME2", SIDE, facts.date,
+        position if has_position else None, f"./{name.removeprefix('CXR')}.dcm",
+    ]  # fmt: skip
 
 
 def _report(facts: Facts, names: list[str]) -> str:
@@ -129,6 +151,7 @@ def _write_tables(folder: Path, rows: Rows) -> None:
             entry = tarfile.TarInfo(f"ecgen-radiology/{number}.xml")
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
+    write_csv(folder / HEADERS_FILE, _HEADER_COLUMNS, rows["headers"])
     write_bytes(folder / "NLMCXR_reports.tgz", gzip.compress(archive.getvalue(), mtime=0))
 
 

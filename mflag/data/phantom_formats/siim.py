@@ -9,26 +9,10 @@ from mflag.data.phantom_formats.facts import Facts
 from mflag.data.phantom_formats.image_files import enlarge
 from mflag.data.phantom_formats.tables import write_bytes, write_csv
 from mflag.data.phantom_formats.tree import Format, Rows
+from mflag.data.run_lengths import encode_mask
 
 SIDE = 1024
 EMPTY = " -1"  # with its blank, as in the file that the published readers were written for
-
-
-def encode_relative_runs(mask: np.ndarray) -> str:
-    """Encode a mask as the challenge did.
-
-    Args:
-        mask: (H, W) bool, not empty.
-
-    Returns:
-        "offset length offset length ...", down the columns; each offset counts from the end of
-        the run before it.
-    """
-    flat = np.concatenate(([False], mask.T.ravel(), [False]))
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    starts, ends = edges[::2], edges[1::2]
-    offsets = starts - np.concatenate(([0], ends[:-1]))
-    return " ".join(map(str, np.stack([offsets, ends - starts], 1).ravel()))
 
 
 def _write_study(folder: Path, seed: int, index: int) -> Rows:
@@ -43,9 +27,7 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
         if lesion.finding == "Pneumothorax"
         for piece in _pieces(np.kron(lesion.mask, np.ones((4, 4), bool)), index)
     ]
-    return {
-        "runs": [[image, f" {encode_relative_runs(mask)}"] for mask in masks] or [[image, EMPTY]]
-    }
+    return {"runs": [[image, f" {encode_mask(mask)}"] for mask in masks] or [[image, EMPTY]]}
 
 
 def _pieces(mask: np.ndarray, index: int) -> list[np.ndarray]:

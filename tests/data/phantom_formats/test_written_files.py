@@ -19,7 +19,7 @@ from mflag.data.phantom_formats.facts import Facts, first_study
 from mflag.data.phantom_formats.label_names import CHEXPERT, NIH, nih_labels, report_labels
 from mflag.data.phantom_formats.mimic_cxr import study_id, subject_id
 from mflag.data.phantom_formats.report_text import sections
-from mflag.data.phantom_formats.siim import encode_relative_runs
+from mflag.data.run_lengths import encode_mask
 
 
 def decoded(runs: str, side: int) -> np.ndarray:
@@ -34,20 +34,20 @@ def decoded(runs: str, side: int) -> np.ndarray:
 @pytest.mark.parametrize("density", [0.02, 0.5, 0.98])
 def test_relative_runs_come_back_as_the_mask(density):
     mask = np.random.default_rng(0).random((64, 64)) < density
-    assert np.array_equal(decoded(encode_relative_runs(mask), 64), mask)
+    assert np.array_equal(decoded(encode_mask(mask), 64), mask)
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (0, -1), (-1, 0), (-1, -1)])
 def test_a_run_may_lie_in_any_corner(corner):
     mask = np.zeros((64, 64), bool)
     mask[corner] = True
-    assert np.array_equal(decoded(encode_relative_runs(mask), 64), mask)
+    assert np.array_equal(decoded(encode_mask(mask), 64), mask)
 
 
 def test_a_hand_made_mask_is_encoded_down_the_columns_and_relative():
     mask = np.zeros((4, 4), bool)
     mask[1:3, 0] = mask[0, 2] = True
-    assert encode_relative_runs(mask) == "1 2 5 1"
+    assert encode_mask(mask) == "1 2 5 1"
 
 
 @pytest.mark.parametrize("index", range(len(STORAGES)), ids=[str(s) for s in STORAGES])
