@@ -1,5 +1,6 @@
 """Generated studies as the raw files of real datasets, so that every reader runs without them."""
 
+from itertools import count, islice
 from pathlib import Path
 
 from mflag.config.prepare import PrepareConfig
@@ -45,9 +46,6 @@ def write_format(config: PrepareConfig) -> tuple[Path, bool]:
     refuse_unread_keys(config, {"dataset.size", "dataset.seed", "phantom.format"})
     size, seed = phantom.read_size_and_seed(config)
     out = Path(config.out or f"data/phantom_{name}")
-    kind = FORMATS[name]
-    numbers = range(size)
-    indices = [first_study(seed, n) for n in numbers] if kind.one_study_a_patient else numbers
     request = {
         "generated": "drawn studies, no patient stands behind any",
         "phantom.format": name,
@@ -57,8 +55,8 @@ def write_format(config: PrepareConfig) -> tuple[Path, bool]:
     }
     is_new = write_tree(
         out,
-        kind,
-        [(seed, index) for index in indices],
+        FORMATS[name],
+        [(seed, index) for index in plan_studies(name, seed, size)],
         request,
         workers=config.workers,
         overwrite=config.overwrite,
@@ -66,4 +64,13 @@ def write_format(config: PrepareConfig) -> tuple[Path, bool]:
     return out, is_new
 
 
-__all__ = ["FORMATS", "write_format"]
+def plan_studies(name: str, seed: int, size: int) -> list[int]:
+    """The indices of the studies that a format's tree of ``size`` studies holds, in its order."""
+    kind = FORMATS[name]
+    if not kind.one_study_a_patient:
+        return list(range(size))
+    taken = (number for number in count() if kind.takes(seed, number))
+    return [first_study(seed, number) for number in islice(taken, size)]
+
+
+__all__ = ["FORMATS", "plan_studies", "write_format"]

@@ -29,11 +29,13 @@ class Format:
             rows by table, JSON values only. Runs in workers; equal arguments give equal bytes.
         write_tables: folder, all rows by table in the order of the studies: writes the tables.
         one_study_a_patient: the real set does not say who a patient is, so each has one study.
+        takes: seed and number of a patient to whether the set has them; one study a patient only.
     """
 
     write_study: Callable[[Path, int, int], Rows]
     write_tables: Callable[[Path, Rows], None]
     one_study_a_patient: bool = False
+    takes: Callable[[int, int], bool] = lambda seed, number: True
 
 
 def write_tree(

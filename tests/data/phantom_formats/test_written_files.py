@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from mflag.data.phantom import LABELS, generate_study
+from mflag.data.phantom_formats import plan_studies
 from mflag.data.phantom_formats.dicom_files import STORAGES, dicom_bytes, uid
 from mflag.data.phantom_formats.facts import Facts, first_study
 from mflag.data.phantom_formats.label_names import CHEXPERT, NIH, nih_labels, report_labels
@@ -207,8 +208,8 @@ def test_rsna_boxes_are_the_opacities_of_pneumonia(write):
     table = pd.read_csv(root / "stage_2_train_labels.csv")
     drawn = [
         [4.0 * side for side in lesion.box]
-        for number in range(24)
-        for lesion in generate_study(0, first_study(0, number)).lesions
+        for index in plan_studies("rsna", 0, 24)
+        for lesion in generate_study(0, index).lesions
         if lesion.finding in ("Consolidation", "Pneumonia") or lesion.kind == "haze"
     ]
     positive = table[table["Target"] == 1]
@@ -218,14 +219,15 @@ def test_rsna_boxes_are_the_opacities_of_pneumonia(write):
 
 
 def test_siim_masks_are_the_pneumothoraces(write):
-    root = write("siim", 40)
+    root = write("siim", 24)
     table = pd.read_csv(root / "train-rle.csv")
     assert list(table) == ["ImageId", " EncodedPixels"]
     files = {path.stem for path in root.glob("dicom-images-train/*/*/*.dcm")}
     assert files == set(table["ImageId"])
-    for number, (_, rows) in enumerate(table.groupby("ImageId", sort=False)):
+    of_image = table.groupby("ImageId", sort=False)
+    for index, (_, rows) in zip(plan_studies("siim", 0, 24), of_image, strict=True):
         drawn = np.zeros((256, 256), bool)
-        for lesion in generate_study(0, first_study(0, number)).lesions:
+        for lesion in generate_study(0, index).lesions:
             if lesion.finding == "Pneumothorax":
                 drawn |= lesion.mask
         union = np.zeros((1024, 1024), bool)
@@ -234,6 +236,7 @@ def test_siim_masks_are_the_pneumothoraces(write):
                 union |= decoded(runs, 1024)
         assert np.array_equal(union, np.kron(drawn, np.ones((4, 4), bool)))
     assert table["ImageId"].duplicated().any()  # some have several masks
+    assert 2 <= (of_image[" EncodedPixels"].first() != " -1").sum() <= 12
 
 
 def test_openi_archive_names_every_image(write):
