@@ -37,6 +37,12 @@ def dicom_id(facts: Facts, image: int) -> str:
     return "-".join(name[start : start + 8] for start in range(0, 40, 8))
 
 
+def stated_view(facts: Facts, image: int) -> str | None:
+    """The ViewPosition of an image; None where the metadata leave it empty."""
+    is_empty = int(facts.name("position", image), 16) % 1000 < 1000 * NO_POSITION
+    return None if is_empty else facts.views[image].position
+
+
 def _write_study(folder: Path, seed: int, index: int) -> Rows:
     facts = Facts(seed, index)
     subject, study = subject_id(facts.number), study_id(index)
@@ -63,10 +69,9 @@ def _metadata(facts: Facts, number: int, view: View) -> list[object]:
     """The metadata row after the three ids, without rows and columns."""
     is_lateral = view.position == "LATERAL"
     procedure = "CHEST (PORTABLE AP)" if view.position == "AP" else "CHEST (PA AND LAT)"
-    has_position = int(facts.name("position", number), 16) % 1000 >= 1000 * NO_POSITION
     return [
         procedure,
-        view.position if has_position else None,
+        stated_view(facts, number),
         facts.date,
         _time(facts.index, number),
         procedure,

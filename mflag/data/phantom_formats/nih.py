@@ -18,7 +18,7 @@ _HEADER = (
     "OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]"
 )
 # The eight classes that the real set has boxes of, by the box table's name.
-_BOXED = {
+BOXED = {
     "Atelectasis": "Atelectasis", "Effusion": "Effusion", "Cardiomegaly": "Cardiomegaly",
     "Infiltration": "Infiltrate", "Pneumonia": "Pneumonia", "Pneumothorax": "Pneumothorax",
     "Mass": "Mass", "Nodule": "Nodule",
@@ -49,9 +49,9 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
     rows: Rows = {"entries": [[*row, 2500, 2500, 0.168, 0.168]], listed: [[name]]}
     if has_boxes(facts):
         rows["boxes"] = [
-            [name, _BOXED[label], *(float(side * SIDE // 256) for side in lesion.box), "", "", ""]
+            [name, BOXED[label], *(float(side * SIDE // 256) for side in lesion.box), "", "", ""]
             for lesion in study.lesions
-            if (label := nih_name(lesion)) in _BOXED
+            if (label := nih_name(lesion)) in BOXED
         ]
     return rows
 

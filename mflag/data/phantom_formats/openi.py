@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from mflag.data.phantom import Lesion
-from mflag.data.phantom_formats.facts import Facts, View
+from mflag.data.phantom_formats.facts import Facts
 from mflag.data.phantom_formats.image_files import crop_sides, enlarge, png_bytes
 from mflag.data.phantom_formats.report_text import indication, sections
 from mflag.data.phantom_formats.tables import write_bytes, write_csv
@@ -106,19 +106,22 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
     for name, view in zip(names, facts.views, strict=True):
         pixels = crop_sides(enlarge(view.image, SIDE), (0, 12, 24)[index % 3])
         write_bytes(folder / "NLMCXR_png" / f"{name}.png", png_bytes(pixels))
-    headers = [
-        [name, *_header(facts, name, view)] for name, view in zip(names, facts.views, strict=True)
-    ]
+    headers = [[name, *_header(facts, name, image)] for image, name in enumerate(names)]
     return {"reports": [[report_number(facts), _report(facts, names)]], "headers": headers}
 
 
-def _header(facts: Facts, name: str, view: View) -> list[object]:
-    """The image's row of the DICOM headers, without its id; some say no view."""
-    position = "LL" if view.position == "LATERAL" else view.position
-    has_position = int(facts.name("position", name), 16) % 1000 >= 1000 * NO_POSITION
+def stated_view(facts: Facts, image: int) -> str | None:
+    """The View Position of an image; None where its header says none."""
+    if int(facts.name("position", image), 16) % 1000 < 1000 * NO_POSITION:
+        return None
+    return {"LATERAL": "LL"}.get(position := facts.views[image].position, position)
+
+
+def _header(facts: Facts, name: str, image: int) -> list[object]:
+    """The image's row of the DICOM headers, without its id."""
     return [
         "CHEST", SIDE, "CR", report_number(facts), facts.sex, "MONOCHROME2", SIDE, facts.date,
-        position if has_position else None, f"./{name.removeprefix('CXR')}.dcm",
+        stated_view(facts, image), f"./{name.removeprefix('CXR')}.dcm",
     ]  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mflag.data.phantom import Lesion
 from mflag.data.phantom_formats.dicom_files import dicom_bytes, uid
 from mflag.data.phantom_formats.facts import Facts
 from mflag.data.phantom_formats.image_files import enlarge
@@ -19,6 +20,11 @@ def patient_id(facts: Facts) -> str:
     return "-".join((name[:8], name[8:12], name[12:16], name[16:20], name[20:32]))
 
 
+def is_boxed(lesion: Lesion) -> bool:
+    """Whether the challenge's readers would have drawn a box."""
+    return lesion.finding in BOXED or lesion.kind in BOXED
+
+
 def _write_study(folder: Path, seed: int, index: int) -> Rows:
     facts = Facts(seed, index)
     name, study = patient_id(facts), facts.study
@@ -27,7 +33,7 @@ def _write_study(folder: Path, seed: int, index: int) -> Rows:
     boxes = [
         [float(side * SIDE // 256) for side in lesion.box]
         for lesion in study.lesions
-        if lesion.finding in BOXED or lesion.kind in BOXED
+        if is_boxed(lesion)
     ]
     known = "No Lung Opacity / Not Normal" if study.lesions else "Normal"
     return {

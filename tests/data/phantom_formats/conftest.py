@@ -1,13 +1,22 @@
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from mflag import cli, evaluate, prepare, train
+from mflag.config.evaluate import EvaluateConfig
 from mflag.config.prepare import DatasetConfig, PhantomConfig, PrepareConfig
+from mflag.config.train import TrainConfig
 from mflag.data.phantom_formats import write_format
 
 ROOT = Path(__file__).parents[3]
+PROGRAMS = {
+    "prepare": (prepare.main, PrepareConfig),
+    "train": (train.main, TrainConfig),
+    "evaluate": (evaluate.main, EvaluateConfig),
+}
 
 
 @pytest.fixture
@@ -34,3 +43,16 @@ def write(tmp_path: Path) -> Callable[..., Path]:
         return write_format(config)[0]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def call() -> Callable[..., None]:
+    """Run a program as the command line does, with the options of its YAML files."""
+
+    def run(program: str, *arguments: str) -> None:
+        main, schema = PROGRAMS[program]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [program, *arguments])
+            cli.run(main, program, schema)
+
+    return run
