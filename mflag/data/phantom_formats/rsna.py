@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from mflag.data.phantom import Lesion
+from mflag.data.phantom.findings import Condition
+from mflag.data.phantom.patient import make_patient
 from mflag.data.phantom_formats.dicom_files import dicom_bytes, uid
-from mflag.data.phantom_formats.facts import Facts
+from mflag.data.phantom_formats.facts import Facts, takes_patient
 from mflag.data.phantom_formats.image_files import enlarge
 from mflag.data.phantom_formats.tables import write_bytes, write_csv
 from mflag.data.phantom_formats.tree import Format, Rows
@@ -20,9 +22,14 @@ def patient_id(facts: Facts) -> str:
     return "-".join((name[:8], name[8:12], name[12:16], name[16:20], name[20:32]))
 
 
-def is_boxed(lesion: Lesion) -> bool:
+def is_boxed(lesion: Lesion | Condition) -> bool:
     """Whether the challenge's readers would have drawn a box."""
     return lesion.finding in BOXED or lesion.kind in BOXED
+
+
+def _takes(seed: int, number: int) -> bool:
+    first = make_patient(seed, number).visits[0]
+    return takes_patient(seed, number, any(map(is_boxed, first)))
 
 
 def _write_study(folder: Path, seed: int, index: int) -> Rows:
@@ -48,4 +55,4 @@ def _write_tables(folder: Path, rows: Rows) -> None:
     write_csv(folder / "stage_2_detailed_class_info.csv", "patientId,class", rows["classes"])
 
 
-FORMAT = Format(_write_study, _write_tables, one_study_a_patient=True)
+FORMAT = Format(_write_study, _write_tables, one_study_a_patient=True, takes=_takes)

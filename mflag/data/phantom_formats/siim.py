@@ -6,7 +6,7 @@ import numpy as np
 
 from mflag.data.phantom.patient import make_patient
 from mflag.data.phantom_formats.dicom_files import dicom_bytes, uid
-from mflag.data.phantom_formats.facts import Facts, named
+from mflag.data.phantom_formats.facts import Facts, takes_patient
 from mflag.data.phantom_formats.image_files import enlarge
 from mflag.data.phantom_formats.tables import write_bytes, write_csv
 from mflag.data.phantom_formats.tree import Format, Rows
@@ -18,10 +18,8 @@ EMPTY = " -1"  # with its blank, as in the file that the published readers were 
 
 
 def _takes(seed: int, number: int) -> bool:
-    """Everyone with a pneumothorax and two fifths of the others: a fifth is positive, as there."""
     first = make_patient(seed, number).visits[0]
-    is_positive = any(condition.finding == FINDING for condition in first)
-    return is_positive or int(named(seed, number, "siim"), 16) % 5 < 2
+    return takes_patient(seed, number, any(c.finding == FINDING for c in first))
 
 
 def _write_study(folder: Path, seed: int, index: int) -> Rows:

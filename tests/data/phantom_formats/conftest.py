@@ -10,6 +10,7 @@ from mflag.config.evaluate import EvaluateConfig
 from mflag.config.prepare import DatasetConfig, PhantomConfig, PrepareConfig
 from mflag.config.train import TrainConfig
 from mflag.data.phantom_formats import write_format
+from tests.data.phantom_formats.trees import Trees
 
 ROOT = Path(__file__).parents[3]
 PROGRAMS = {
@@ -56,3 +57,9 @@ def call() -> Callable[..., None]:
             cli.run(main, program, schema)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trees(tmp_path_factory: pytest.TempPathFactory, call: Callable[..., None]) -> Trees:
+    """Trees of all formats that tests share."""
+    return Trees(tmp_path_factory.mktemp("trees"), call)

@@ -11,50 +11,11 @@ import pytest
 from mflag.data.images import square_image
 from mflag.data.lesions import runs_to_mask
 from mflag.data.manifest import LABEL_PREFIX, open_prepared
-from mflag.data.phantom_formats import nih, plan_studies, rsna
+from mflag.data.phantom_formats import nih, rsna
 from mflag.data.phantom_formats.dicom_files import uid
-from mflag.data.phantom_formats.facts import Facts
 from mflag.data.phantom_formats.label_names import nih_name
 from tests.data.phantom_formats.expected_rows import ROWS, is_same
-
-SIZE, SEED = 24, 1
-
-
-def arguments(kind: str, root: Path) -> list[str]:
-    """What a user types after ``python -m mflag.prepare``."""
-    more = {
-        "csv": [f"root={root}/images", f"csv={root}/studies.csv"],
-        "openi": [f"root={root}", f"csv={root}/nlmcxr_dicom_metadata.csv.gz"],
-    }
-    return [f"dataset={kind}", "workers=1", *more.get(kind, [f"root={root}"])]
-
-
-class Trees:
-    """Raw trees and what their readers made of them, each made once."""
-
-    def __init__(self, folder, call):
-        self.folder, self.call, self.facts = folder, call, {}
-
-    def raw(self, kind):
-        if not (self.folder / kind).exists():
-            size = [f"dataset.size={SIZE}", f"dataset.seed={SEED}", "workers=1"]
-            self.call("prepare", f"phantom.format={kind}", *size, f"out={self.folder / kind}")
-        return self.folder / kind
-
-    def prepared(self, kind):
-        out = self.folder / f"{kind}-prepared"
-        if not out.exists():
-            self.call("prepare", *arguments(kind, self.raw(kind)), f"out={out}")
-        return open_prepared(out)
-
-    def studies(self, kind):
-        for index in plan_studies(kind, SEED, SIZE):
-            yield self.facts.setdefault(index, Facts(SEED, index))
-
-
-@pytest.fixture(scope="module")
-def trees(tmp_path_factory, call):
-    return Trees(tmp_path_factory.mktemp("trees"), call)
+from tests.data.phantom_formats.trees import arguments
 
 
 @pytest.mark.parametrize("kind", ROWS)

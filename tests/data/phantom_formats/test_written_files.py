@@ -13,14 +13,14 @@ import pydicom
 import pytest
 from PIL import Image
 
-from mflag.data.phantom import LABELS, generate_study
-from mflag.data.phantom_formats import plan_studies
+from mflag.data.phantom import LABELS
 from mflag.data.phantom_formats.dicom_files import STORAGES, dicom_bytes, uid
 from mflag.data.phantom_formats.facts import Facts, first_study
 from mflag.data.phantom_formats.label_names import CHEXPERT, NIH, nih_labels, report_labels
 from mflag.data.phantom_formats.mimic_cxr import study_id, subject_id
 from mflag.data.phantom_formats.report_text import sections
 from mflag.data.run_lengths import encode_mask
+from tests.data.phantom_formats.trees import SIZE
 
 
 def decoded(runs: str, side: int) -> np.ndarray:
@@ -88,8 +88,8 @@ def test_the_first_study_of_a_patient_is_found():
 
 
 @pytest.fixture(scope="module")
-def studies():
-    return [generate_study(2, index) for index in range(60)]
+def studies(trees):
+    return [facts.study for facts in trees.studies("csv")]
 
 
 def test_chexpert_names_every_label():
@@ -136,8 +136,8 @@ def test_reports_are_taken_apart_at_their_headers(text, parts):
     assert sections(text) == parts
 
 
-def test_mimic_tree_has_the_release_layout(write):
-    root = write("mimic_cxr", 12)
+def test_mimic_tree_has_the_release_layout(trees):
+    root = trees.raw("mimic_cxr")
     metadata = pd.read_csv(root / "mimic-cxr-2.0.0-metadata.csv.gz")
     splits = pd.read_csv(root / "mimic-cxr-2.0.0-split.csv.gz")
     assert set(metadata["ViewPosition"].dropna()) <= {"PA", "AP", "LATERAL"}
@@ -155,9 +155,9 @@ def test_mimic_tree_has_the_release_layout(write):
     assert labels["study_id"].is_unique
 
 
-def test_mimic_reports_are_set_as_the_real_ones(write):
-    reports = [path.read_text() for path in write("mimic_cxr", 12).rglob("s*.txt")]
-    assert len(reports) == 12
+def test_mimic_reports_are_set_as_the_real_ones(trees):
+    reports = [path.read_text() for path in trees.raw("mimic_cxr").rglob("s*.txt")]
+    assert len(reports) == SIZE
     for report in reports:
         lines = report.splitlines()
         assert lines[0].strip() == "FINAL REPORT"
@@ -165,8 +165,8 @@ def test_mimic_reports_are_set_as_the_real_ones(write):
         assert re.search(r"\n INDICATION:\s", report)
 
 
-def test_chexpert_tree_has_the_release_layout(write):
-    root = write("chexpert", 30)
+def test_chexpert_tree_has_the_release_layout(trees):
+    root = trees.raw("chexpert")
     train, valid = (pd.read_csv(root / f"{name}.csv") for name in ("train", "valid"))
     for table in (train, valid):
         for path in table["Path"]:
@@ -183,8 +183,8 @@ def test_chexpert_tree_has_the_release_layout(write):
     assert valid["Path"].str.extract(r"patient(\d+)")[0].astype(int).gt(64540).all()
 
 
-def test_nih_tree_has_the_release_layout(write):
-    root = write("nih", 12)
+def test_nih_tree_has_the_release_layout(trees):
+    root = trees.raw("nih")
     table = pd.read_csv(root / "Data_Entry_2017_v2020.csv")
     assert len(table.columns) == 11
     found = {path.name: path for path in root.glob("images_*/images/*.png")}
@@ -203,31 +203,33 @@ def test_nih_tree_has_the_release_layout(write):
     assert len(boxes)
 
 
-def test_rsna_boxes_are_the_opacities_of_pneumonia(write):
-    root = write("rsna", 24)
+def test_rsna_boxes_are_the_opacities_of_pneumonia(trees):
+    root = trees.raw("rsna")
     table = pd.read_csv(root / "stage_2_train_labels.csv")
     drawn = [
         [4.0 * side for side in lesion.box]
-        for index in plan_studies("rsna", 0, 24)
-        for lesion in generate_study(0, index).lesions
+        for facts in trees.studies("rsna")
+        for lesion in facts.study.lesions
         if lesion.finding in ("Consolidation", "Pneumonia") or lesion.kind == "haze"
     ]
     positive = table[table["Target"] == 1]
     assert positive[["x", "y", "width", "height"]].to_numpy().tolist() == drawn
     assert table[table["Target"] == 0][["x", "y", "width", "height"]].isna().all(axis=None)
-    assert table["patientId"].nunique() == len(list(root.glob("stage_2_train_images/*.dcm"))) == 24
+    assert (
+        table["patientId"].nunique() == len(list(root.glob("stage_2_train_images/*.dcm"))) == SIZE
+    )
 
 
-def test_siim_masks_are_the_pneumothoraces(write):
-    root = write("siim", 24)
+def test_siim_masks_are_the_pneumothoraces(trees):
+    root = trees.raw("siim")
     table = pd.read_csv(root / "train-rle.csv")
     assert list(table) == ["ImageId", " EncodedPixels"]
     files = {path.stem for path in root.glob("dicom-images-train/*/*/*.dcm")}
     assert files == set(table["ImageId"])
     of_image = table.groupby("ImageId", sort=False)
-    for index, (_, rows) in zip(plan_studies("siim", 0, 24), of_image, strict=True):
+    for facts, (_, rows) in zip(trees.studies("siim"), of_image, strict=True):
         drawn = np.zeros((256, 256), bool)
-        for lesion in generate_study(0, index).lesions:
+        for lesion in facts.study.lesions:
             if lesion.finding == "Pneumothorax":
                 drawn |= lesion.mask
         union = np.zeros((1024, 1024), bool)
@@ -236,11 +238,11 @@ def test_siim_masks_are_the_pneumothoraces(write):
                 union |= decoded(runs, 1024)
         assert np.array_equal(union, np.kron(drawn, np.ones((4, 4), bool)))
     assert table["ImageId"].duplicated().any()  # some have several masks
-    assert 2 <= (of_image[" EncodedPixels"].first() != " -1").sum() <= 12
+    assert 2 <= (of_image[" EncodedPixels"].first() != " -1").sum() <= SIZE // 2
 
 
-def test_openi_archive_names_every_image(write):
-    root = write("openi", 12)
+def test_openi_archive_names_every_image(trees):
+    root = trees.raw("openi")
     images = {path.stem for path in (root / "NLMCXR_png").glob("*.png")}
     named = []
     with tarfile.open(root / "NLMCXR_reports.tgz") as archive:
@@ -274,6 +276,6 @@ def header(path) -> str:
         ("rsna", "stage_2_train_labels.csv", "kaggle_stage_2_train_labels.csv.zip"),
     ],
 )
-def test_headers_are_those_of_the_real_tables(write, real_data, kind, file, real):
-    written = (write(kind, 2) / file).read_text().split("\n", 1)[0]
+def test_headers_are_those_of_the_real_tables(trees, real_data, kind, file, real):
+    written = (trees.raw(kind) / file).read_text().split("\n", 1)[0]
     assert written == header(real_data / "labels" / real)
