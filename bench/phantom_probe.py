@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 
 from bench.machine import command_line
-from mflag.data.phantom import ATTRIBUTES, FINDINGS, generate_study
+from mflag.data.phantom import ATTRIBUTES, LABELS, generate_study
 from mflag.runtime.atomic_write import write_json
 
 CELL = 8  # 256 to 32 pixels
@@ -43,10 +43,10 @@ def main() -> None:
         "format": 1,
         "command": command_line("bench.phantom_probe"),
         "studies": chosen.count,
-        "normal": float((y.sum(1) == 0).mean()),
+        "normal": float(y[:, LABELS.index("No Finding")].mean()),
         "distinct_texts": len(set(texts)),
         "words": float(np.mean([len(text.split()) for text in texts])),
-        "findings": [_finding(k, x, y, train) for k in range(len(FINDINGS))],
+        "findings": [_finding(k, x, y, train) for k in range(len(LABELS))],
         "attributes": {
             name: float(Ridge(10.0).fit(x[:400], z[:400, k]).score(x[train:], z[train:, k]))
             for k, name in enumerate(ATTRIBUTES)
@@ -56,8 +56,11 @@ def main() -> None:
 
 
 def _finding(k: int, x: np.ndarray, y: np.ndarray, train: int) -> dict[str, Any]:
-    row: dict[str, Any] = {"finding": FINDINGS[k], "share": float(y[:, k].mean())}
+    row: dict[str, Any] = {"finding": LABELS[k], "share": float(y[:, k].mean())}
     for count in (40, 400, train):
+        if len(np.unique(y[:count, k])) < 2:  # a rare finding: none among the labelled
+            row[f"auc_{count}"] = None
+            continue
         probe = LogisticRegression(C=0.01, max_iter=500).fit(x[:count], y[:count, k])
         row[f"auc_{count}"] = float(roc_auc_score(y[train:, k], probe.decision_function(x[train:])))
     return row

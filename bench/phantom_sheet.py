@@ -23,14 +23,16 @@ SIZE = 256
 TILE, CAPTION = 184, 22
 COLUMNS = 6
 SHORT = {
-    "cardiomegaly": "cardiomeg.",
-    "pleural_effusion": "effusion",
-    "consolidation": "consol.",
-    "nodule": "nodule",
-    "pneumothorax": "pneumoth.",
-    "atelectasis": "atelect.",
-    "support_device": "device",
-    "edema": "edema",
+    "Enlarged Cardiomediastinum": "mediast.",
+    "Cardiomegaly": "cardiomeg.",
+    "Lung Opacity": "opacity",
+    "Edema": "edema",
+    "Consolidation": "consol.",
+    "Pneumonia": "pneumonia",
+    "Atelectasis": "atelect.",
+    "Pneumothorax": "pneumoth.",
+    "Pleural Effusion": "effusion",
+    "Support Devices": "device",
 }
 Images = NDArray[np.uint8]
 
@@ -106,9 +108,9 @@ def tile(image: Images, caption: str) -> Images:
 
 
 def caption_of(study: Study) -> str:
-    """Return what the study shows, shortened to the width of a tile."""
-    shown = [SHORT[finding] for finding, present in study.labels.items() if present]
-    return (", ".join(shown) or "no finding")[:36]
+    """Return what was drawn into the study, shortened to the width of a tile."""
+    drawn = [SHORT.get(lesion.finding, lesion.kind) for lesion in study.lesions]
+    return (", ".join(dict.fromkeys(drawn)) or "no finding")[:36]
 
 
 def main() -> None:

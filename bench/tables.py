@@ -117,9 +117,10 @@ def phantom_probe_table(content: dict[str, Any]) -> str:
         "| --- | --- |" + " --- |" * len(counts),
     ]
     for row in content["findings"]:
-        aucs = " | ".join(f"{row[c]:.2f}" for c in counts)
+        aucs = " | ".join("none" if row[c] is None else f"{row[c]:.2f}" for c in counts)
         lines.append(f"| {row['finding']} | {row['share']:.2f} | {aucs} |")
-    means = [sum(r[c] for r in content["findings"]) / len(content["findings"]) for c in counts]
+    fitted = [[r[c] for r in content["findings"] if r[c] is not None] for c in counts]
+    means = [sum(values) / len(values) for values in fitted]
     lines.append("| macro | | " + " | ".join(f"{mean:.2f}" for mean in means) + " |")
     attributes = ", ".join(f"{n} {v:.2f}" for n, v in content["attributes"].items())
     return "\n".join([*lines, "", f"R² of the attributes, 400 labels: {attributes}."])

@@ -11,13 +11,14 @@ from mflag.data.funnel import Funnel
 from mflag.data.images import square_image
 from mflag.data.lesions import mask_to_runs
 from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX
-from mflag.data.phantom import ATTRIBUTES, FINDINGS, generate_study
+from mflag.data.phantom import ATTRIBUTES, LABELS, Lesion, generate_study
 from mflag.errors import InputError
 
 # Raised when a study of the same seed and index changes: old folders are then refused.
-GENERATOR = 2
+GENERATOR = 3
 LESION_COLUMNS = (
-    "id", "finding", "laterality", "zone", "severity", "x", "y", "width", "height", "runs",
+    "id", "finding", "laterality", "zone", "severity", "kind", "size_mm", "x", "y", "width",
+    "height", "runs",
 )  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def load(item: tuple[int, int]) -> tuple[np.ndarray, Record]:
         "id": study.id,
         "patient": study.patient,
         "text": study.text,
-        "labels": {name: float(study.labels[name]) for name in FINDINGS},
+        "labels": {name: float(study.labels[name]) for name in LABELS},
         "attributes": {name: float(study.attributes[name]) for name in ATTRIBUTES},
         "lesions": [_lesion_row(study.id, lesion) for lesion in study.lesions],
     }
@@ -82,18 +83,17 @@ def split_of_patient(patient: str) -> str:
     return {7: "valid", 4: "test"}.get(int(patient.lstrip("p")) % 10, "train")
 
 
-def _lesion_row(study: str, lesion: Any) -> list[Any]:
-    box = [int(side) for side in lesion.box]
-    runs = mask_to_runs(lesion.mask)
-    severity = lesion.severity if isinstance(lesion.severity, str) else float(lesion.severity)
-    return [study, lesion.finding, lesion.laterality, lesion.zone, severity, *box, runs]
+def _lesion_row(study: str, lesion: Lesion) -> list[Any]:
+    place = [lesion.finding, lesion.laterality, lesion.zone, lesion.severity]
+    detail = [lesion.kind, lesion.size_mm]
+    return [study, *place, *detail, *lesion.box, mask_to_runs(lesion.mask)]
 
 
 def _build_tables(_: list[int], records: list[Record]) -> dict[str, pd.DataFrame]:
     manifest = pd.DataFrame({key: [r[key] for r in records] for key in ("id", "patient", "text")})
     manifest["split"] = [split_of_patient(patient) for patient in manifest["patient"]]
     for group, prefix, names in (
-        ("labels", LABEL_PREFIX, FINDINGS),
+        ("labels", LABEL_PREFIX, LABELS),
         ("attributes", ATTRIBUTE_PREFIX, ATTRIBUTES),
     ):
         for name in names:

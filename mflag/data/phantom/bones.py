@@ -66,7 +66,7 @@ def _add_ribs(
     if fractures:
         sides = (frame.a[chest], frame.left[chest])
         broken, swelling = break_ribs(fractures, level, spacing, first, chest, sides)
-        bones[chest] += 0.5 * swelling * field
+        bones[chest] += 0.85 * swelling * field  # blood around the breaks
         back = back_table.take(row_of(level)) * broken
     else:
         back = back_table.take(row_of(level))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mflag.data.phantom.anatomy import Lungs
 from mflag.data.phantom.draws import Array, Draws
 from mflag.data.phantom.findings import Condition
-from mflag.data.phantom.frame import SIZE, Frame
+from mflag.data.phantom.frame import SIZE, Frame, Window
 from mflag.data.phantom.texture import Texture
 
 ZONES = {"upper": (0.13, 0.36), "middle": (0.42, 0.64), "lower": (0.7, 0.98)}
@@ -64,8 +64,22 @@ class Site:
         best = int(np.argmax(room))
         return float(u[best]), float(v[best])
 
-    def distance(self, u: float, v: float, stretch: float = 1.0) -> Array:
-        """Return (256, 256) squared distance in pixels; vertical ones count ``stretch`` times."""
-        du = (self.frame.u - u) * self.frame.position.width
-        dv = (self.frame.v - v) * (self.frame.position.height * stretch)
-        return du * du + dv * dv
+    def distance(
+        self, u: float, v: float, radius: float, stretch: float = 1.0
+    ) -> tuple[Window, Array]:
+        """Return squared distance over squared radius, and the part of the image it is of.
+
+        Args:
+            u, v: the centre, body coordinates.
+            radius: pixels; outside of the part the distance is above 1.
+            stretch: vertical distances count so many times.
+        """
+        position = self.frame.position
+        reach_u, reach_v = radius / position.width, radius / (position.height * stretch)
+        area = self.frame.window((u - reach_u, u + reach_u), (v - reach_v, v + reach_v))
+        du = (self.frame.u[area] - u) * (1.0 / reach_u)
+        dv = (self.frame.v[area] - v) * (1.0 / reach_v)
+        du *= du
+        dv *= dv
+        du += dv
+        return area, du

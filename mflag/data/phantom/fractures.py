@@ -25,6 +25,7 @@ class Fracture:
         places: distance of each break from the midline, body units.
         tilt: how oblique the breaks are.
         drop: how far the outer fragment sinks, body units.
+        density: how much denser than bone the overlapping ends are.
         mask: (256, 256) bool, written when the bone is drawn.
     """
 
@@ -34,6 +35,7 @@ class Fracture:
     places: Array
     tilt: float
     drop: float
+    density: float
     mask: NDArray[np.bool_]
 
     @classmethod
@@ -42,14 +44,15 @@ class Fracture:
         count = max(1, condition.broken_ribs)
         first = draws.pick(range(*_FIRST_RIB[condition.zone]))
         clavicle = condition.kind == "clavicle"
-        middle = draws.uniform(0.48, 0.66) if clavicle else draws.uniform(0.58, 0.78)
+        middle = draws.uniform(0.48, 0.66) if clavicle else draws.uniform(0.6, 0.78)
         return cls(
             on_left=condition.side == "left",
             clavicle=clavicle,
             ribs=(first, first + count),
             places=middle + draws.uniforms(count, -0.03, 0.03),
             tilt=draws.uniform(-0.7, 0.7),
-            drop=(0.016 + 0.024 * condition.amount) * draws.pick((-1.0, 1.0, 1.0)),
+            drop=(0.018 + 0.03 * condition.amount) * draws.pick((-1.0, 1.0, 1.0)),
+            density=0.8 if clavicle else 1.2 + 0.6 * condition.amount,
             mask=np.zeros((SIZE, SIZE), dtype=bool),
         )
 
@@ -59,9 +62,9 @@ class Fracture:
 
     def part(self, beyond: Array) -> Array:
         """Return the factor of bone around the break: a dark gap between dense ends."""
-        gap = bump((beyond * (1.0 / 0.03)) ** 2)
-        ends = bump(((np.abs(beyond) - 0.045) * (1.0 / 0.03)) ** 2)
-        return 1.0 - gap + 0.7 * ends
+        gap = bump((beyond * (1.0 / 0.032)) ** 2)
+        ends = bump(((np.abs(beyond) - 0.045) * (1.0 / 0.035)) ** 2)
+        return 1.0 - gap + self.density * ends
 
 
 def break_ribs(
@@ -92,7 +95,7 @@ def break_ribs(
         beyond = a - place + fracture.tilt * across
         level -= hit * fracture.sink(beyond)
         factor = np.where(hit, fracture.part(beyond), factor)
-        squared = (beyond * (1.0 / 0.1)) ** 2 + (across * (1.0 / 0.055)) ** 2
+        squared = (beyond * (1.0 / 0.13)) ** 2 + (across * (1.0 / 0.056)) ** 2
         swelling += hit * bump(squared)
         fracture.mask[area] = hit & (np.abs(beyond) < _SPREAD) & (np.abs(across) < 0.045)
     return factor, swelling

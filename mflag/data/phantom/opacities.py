@@ -1,5 +1,7 @@
 """Findings of the lung itself: opacities, lesions, consolidation, collapse, water."""
 
+import math
+
 import numpy as np
 
 from mflag.data.phantom.changes import Changes, Site
@@ -18,7 +20,8 @@ def draw_opacity(site: Site, condition: Condition, changes: Changes) -> None:
     for _ in range(3):
         shift_u, shift_v = draws.uniform(-0.14, 0.14), draws.uniform(-0.12, 0.12)
         size = radius * draws.uniform(0.8, 1.15)
-        region += bump(site.distance(u + shift_u, v + shift_v, 0.9) * (1.0 / (size * size)))
+        area, squared = site.distance(u + shift_u, v + shift_v, size, 0.9)
+        region[area] += bump(squared)
     region = ramp(region, 1.6) * site.lungs.field * site.half(condition.side)
     if condition.kind == "reticular":
         # where smooth noise crosses 0 there is a net
@@ -39,7 +42,8 @@ def draw_consolidation(site: Site, condition: Condition, changes: Changes) -> No
     for _ in range(6):
         shift_u, shift_v = draws.uniform(-0.17, 0.17), draws.uniform(-0.12, 0.12)
         size = radius * draws.uniform(0.55, 1.15)
-        patches += bump(site.distance(u + shift_u, v + shift_v, 1.15) * (1.0 / (size * size)))
+        area, squared = site.distance(u + shift_u, v + shift_v, size, 1.15)
+        patches[area] += bump(squared)
     grain = 0.45 * site.texture.coarse + 0.8 * site.texture.fine[::-1]
     inside = site.lungs.field * site.half(condition.side)
     density = ramp(patches * (1.0 + 0.3 * grain) - 0.05, 2.4) * inside
@@ -53,9 +57,11 @@ def draw_pneumonia(site: Site, condition: Condition, changes: Changes) -> None:
     sign = 1.0 if condition.side == "left" else -1.0
     u, v = site.place(condition, 0.2)
     radius = 25.0 + 19.0 * amount
-    patch = bump(site.distance(u, v, draws.uniform(0.95, 1.15)) * (1.0 / (radius * radius)))
+    patch = np.zeros_like(frame.u)
+    area, squared = site.distance(u, v, radius, draws.uniform(0.95, 1.15))
+    patch[area] = bump(squared)
     # the fissure: the lower edge in the upper zone, else the upper edge
-    tilt = draws.uniform(-0.05, 0.2) if condition.zone == "lower" else draws.uniform(-0.08, 0.08)
+    tilt = draws.uniform(0.0, 0.35) if condition.zone == "lower" else draws.uniform(-0.1, 0.1)
     offset = draws.uniform(0.3, 0.5) * radius / frame.position.height
     below = frame.v - v - tilt * (frame.a - abs(u))
     side = offset - below if condition.zone == "upper" else offset + below
@@ -70,14 +76,15 @@ def draw_pneumonia(site: Site, condition: Condition, changes: Changes) -> None:
 def _bronchi(site: Site, sign: float, u: float, v: float) -> Array:
     """Return (256, 256) 0 to 1: air-filled branches from the hilum to a place and beyond."""
     branches = np.zeros_like(site.frame.u)
-    for spread in (-0.17, 0.0, 0.17):
-        bend_u, bend_v = site.draws.uniforms(2, -0.03, 0.03)
-        middle = (0.5 * (u + sign * 0.2) + bend_u, 0.5 * (v + 0.47) + 0.35 * spread + bend_v)
-        path = smooth_path([(sign * 0.2, 0.47), middle, (u + 0.3 * (u - sign * 0.2), v + spread)])
-        columns, rows = site.frame.pixels(*path)
+    fades = np.linspace(1.0, 0.2, 240)
+    for spread in (-0.2, -0.07, 0.07, 0.2):
+        bend_u, bend_v, end_u, end_v = site.draws.uniforms(4, -0.07, 0.07)
+        middle = (0.4 * u + sign * 0.12 + bend_u, 0.5 * (v + 0.47) + 0.2 * spread + bend_v)
+        end = (u + 0.12 * sign + end_u, v + spread + end_v)
+        columns, rows = site.frame.pixels(*smooth_path([(sign * 0.2, 0.47), middle, end]))
         step_x, step_y = np.gradient(columns), np.gradient(rows)
-        branches += splat(columns, rows, np.sqrt(step_x * step_x + step_y * step_y))
-    return np.minimum(1.9 * blur(branches), 1.0)
+        branches += splat(columns, rows, fades * np.sqrt(step_x * step_x + step_y * step_y))
+    return np.minimum(2.0 * blur(branches, 2), 1.0)
 
 
 def draw_lesion(site: Site, condition: Condition, changes: Changes) -> None:
@@ -85,28 +92,31 @@ def draw_lesion(site: Site, condition: Condition, changes: Changes) -> None:
     amount, draws = condition.amount, site.draws
     radius = 0.5 * condition.size_mm / PIXEL_MM
     u, v = site.place(condition, max(0.13, radius / site.frame.position.width))
-    stretch = draws.uniform(0.85, 1.15)
-    ball = _ball(site, (u, v), radius, stretch)
+    ball = np.zeros_like(site.frame.u)
+    _add_ball(ball, site, (u, v), radius, draws.uniform(0.85, 1.15))
     if condition.detail == "mass":
         for _ in range(4):
             size = radius * draws.uniform(0.45, 0.65)
             away = 0.95 * (radius - 0.55 * size)
             slope = draws.uniform(-1.0, 1.0)
-            out = draws.pick((-1.0, 1.0)) * (1.0 - slope * slope) ** 0.5
+            out = draws.pick((-1.0, 1.0)) * math.sqrt(1.0 - slope * slope)
             centre = (
                 u + away * slope / site.frame.position.width,
                 v + away * out / site.frame.position.height,
             )
-            ball = np.maximum(ball, 0.9 * _ball(site, centre, size, 1.0))
+            _add_ball(ball, site, centre, size, 1.0)
     ball *= (site.lungs.wall > 0) * site.half(condition.side)
     changes.added += (0.1 + 0.09 * amount) * blur(ball)
     changes.masks.append(ball > 0.0)
 
 
-def _ball(site: Site, centre: tuple[float, float], radius: float, stretch: float) -> Array:
-    """Return (256, 256) thickness of a ball, 0 to 1."""
-    squared = site.distance(*centre, stretch) * (1.0 / (radius * radius))
-    return np.sqrt(np.maximum(1.0 - squared, 0.0))
+def _add_ball(
+    thickest: Array, site: Site, centre: tuple[float, float], radius: float, stretch: float
+) -> None:
+    """Put a ball into a field of thickness, 0 to 1, where it is thicker than what is there."""
+    area, squared = site.distance(*centre, radius, stretch)
+    ball = np.sqrt(np.maximum(1.0 - squared, 0.0))
+    np.maximum(thickest[area], ball, out=thickest[area])
 
 
 def draw_atelectasis(site: Site, condition: Condition, changes: Changes) -> None:

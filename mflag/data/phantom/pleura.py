@@ -18,6 +18,7 @@ def draw_effusion(site: Site, condition: Condition, changes: Changes) -> None:
     fluid = fluid * ramp(site.lungs.dome + 0.02, 0.03) * site.half(condition.side)
     fluid *= ramp(site.lungs.hilum + 0.1, 0.05)
     fluid = blur(fluid)
+    changes.added *= 1.0 - 0.8 * fluid  # fluid hides what lies in it
     changes.added += 0.08 * fluid
     changes.vessels *= 1.0 - fluid
     changes.fill(0.97 * fluid, 0.4)
@@ -61,7 +62,7 @@ def _draw_thickening(site: Site, condition: Condition, changes: Changes) -> None
     depth *= 1.0 + 0.3 * site.texture.broad
     band = ramp(depth - site.lungs.wall, 0.014) * ramp(depth - 0.012, 0.02)
     band *= ramp(site.lungs.wall + 0.01, 0.02) * site.lungs.above * site.half(condition.side)
-    changes.added += (0.05 + 0.04 * amount) * band
+    changes.added += (0.01 + 0.02 * amount) * band
     changes.vessels *= 1.0 - 0.8 * band
     changes.fill(0.9 * band, 0.4)
 
@@ -72,7 +73,7 @@ def _draw_apical_cap(site: Site, condition: Condition, changes: Changes) -> None
     bottom = site.draws.uniform(0.05, 0.065) + 0.1 * amount
     edge = bottom + 0.016 * site.texture.broad - site.frame.v - 0.06 * ramp(site.frame.a - 0.3, 0.3)
     cap = ramp(edge, 0.02) * site.lungs.field * site.half(condition.side)
-    changes.added += (0.05 + 0.04 * amount) * cap
+    changes.added += (0.01 + 0.02 * amount) * cap
     changes.vessels *= 1.0 - 0.8 * cap
     changes.fill(0.9 * cap, 0.4)
 
@@ -86,10 +87,10 @@ def _draw_plaques(site: Site, condition: Condition, changes: Changes) -> None:
         shift_u, shift_v = draws.uniform(-0.14, 0.14), draws.uniform(-0.1, 0.1)
         size = draws.uniform(6.0, 8.5) + 6.0 * amount
         flat = draws.uniform(1.3, 2.2)
-        squared = site.distance(u + shift_u, v + shift_v, flat) * (1.0 / (size * size))
-        patches = np.maximum(patches, 1.0 - squared)
+        area, squared = site.distance(u + shift_u, v + shift_v, size, flat)
+        np.maximum(patches[area], 1.0 - squared, out=patches[area])
     ragged = patches + 0.45 * site.texture.coarse * (patches > 0.0) - 0.1
     inside = site.lungs.inner * site.lungs.above * site.half(condition.side)
     chalk = ramp(ragged, 0.25) * inside
-    changes.added += (0.075 + 0.06 * amount) * chalk * (1.0 + 0.5 * site.texture.fine)
+    changes.added += (0.1 + 0.07 * amount) * chalk * (1.0 + 0.5 * site.texture.fine)
     changes.masks.append(chalk > 0.3)

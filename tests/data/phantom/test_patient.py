@@ -3,7 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mflag.data.phantom.patient import FINDINGS, PREVALENCE, locate, make_patient
+from mflag.data.phantom.findings import FINDINGS, PREVALENCE
+from mflag.data.phantom.patient import locate, make_patient
 
 
 def test_patients_have_one_to_three_studies_in_a_row():
@@ -50,9 +51,26 @@ def test_most_findings_are_still_there_in_the_next_study(patients):
     assert 0.6 < np.mean(kept) < 0.8
 
 
-def test_a_kept_finding_says_how_it_changed():
-    before, after, _ = make_patient(0, 2).visits
-    old = {(c.finding, c.side): c.amount for c in before}
-    changes = [(c.change, c.amount - old[c.finding, c.side]) for c in after if c.change is not None]
-    assert changes
+def test_a_kept_finding_says_how_it_changed(patients):
+    changes = []
+    for before, after, _ in (patient.visits for patient in patients[:50]):
+        old = {(c.finding, c.side, c.kind): c.amount for c in before}
+        changes += [
+            (c.change, c.amount - old[c.finding, c.side, c.kind])
+            for c in after
+            if c.change is not None
+        ]
+    assert len(changes) > 30
     assert all(said == pytest.approx(done) for said, done in changes)
+
+
+@pytest.mark.parametrize("finding", ["Fracture", "Support Devices"])
+def test_broken_bones_and_devices_stay_as_they_are(patients, finding):
+    changes = {
+        c.change
+        for patient in patients[:300]
+        for visit in patient.visits[1:]
+        for c in visit
+        if c.finding == finding
+    }
+    assert changes == {None, 0.0}
