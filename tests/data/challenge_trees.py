@@ -27,7 +27,7 @@ def header_of(number: int) -> dict:
 
 def write_rsna(root: Path, count: int = 20) -> Path:
     """Every third image has two boxes."""
-    rows = []
+    rows: list[tuple] = []
     for number in range(count):
         image = f"{number:04}-id"
         write_jpeg_dicom(
@@ -66,7 +66,7 @@ def write_siim(root: Path, count: int = 40, blank: str = " ") -> Path:
     return root
 
 
-def edit_table(path: Path, row: int, column: str, value: object) -> None:
+def edit_table(path: Path, row: int, column: str, value: str) -> None:
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     table.loc[row, column] = value
     table.to_csv(path, index=False)

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 
-CR_IMAGE = "1.2.840.10008.5.1.4.1.1.1"
+CR_IMAGE = UID("1.2.840.10008.5.1.4.1.1.1")
 
 
 def make_dicom(pixels: np.ndarray, **header: Any) -> Dataset:
@@ -53,7 +52,7 @@ def write_encapsulated(
 ) -> Path:
     """The header of ``pixels`` with a compressed stream of any content."""
     dataset = make_dicom(pixels, **header)
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
+    dataset.file_meta.TransferSyntaxUID = UID(syntax)
     dataset.PixelData = encapsulate([stream])
     dataset["PixelData"].is_undefined_length = True
     dataset["PixelData"].VR = "OB"

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image
+from PIL import Image, features
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
@@ -96,8 +96,10 @@ def test_window_of_a_deep_image_is_applied_to_rescaled_values(tmp_path, slope, i
 def test_window_and_monochrome1_together(tmp_path):
     header = {"BitsStored": 12, "WindowCenter": 1000.5, "WindowWidth": 1001}
     plain = shown(write_dicom(tmp_path / "a.dcm", RAMP12, **header))
-    header["PhotometricInterpretation"] = "MONOCHROME1"
-    inverted = shown(write_dicom(tmp_path / "b.dcm", RAMP12, **header))
+    path = write_dicom(
+        tmp_path / "b.dcm", RAMP12, **header, PhotometricInterpretation="MONOCHROME1"
+    )
+    inverted = shown(path)
     assert np.abs(inverted.astype(int) - (255 - plain.astype(int))).max() <= 1
 
 
@@ -149,6 +151,16 @@ def test_baseline_jpeg_and_run_length_syntaxes_need_nothing_installed(tmp_path):
     dataset = make_dicom(RAMP12, BitsStored=12)
     dataset.compress(RLELossless)
     assert np.array_equal(read_dicom(save_dicom(tmp_path / "r.dcm", dataset))[0], RAMP12)
+
+
+@pytest.mark.skipif(not features.check("jpg_2000"), reason="this Pillow has no JPEG 2000")
+def test_lossless_jpeg_2000_keeps_every_bit(tmp_path):
+    stream = io.BytesIO()
+    pixels = np.tile(RAMP12, (4, 3))
+    Image.fromarray(pixels).save(stream, "JPEG2000", irreversible=False, no_jp2=True)
+    syntax = "1.2.840.10008.1.2.4.90"
+    path = write_encapsulated(tmp_path / "x.dcm", pixels, stream.getvalue(), syntax)
+    assert np.array_equal(read_dicom(path)[0], pixels)
 
 
 def test_colour_becomes_luminance(tmp_path):
@@ -283,7 +295,7 @@ def test_truncated_dicom_is_rejected(tmp_path, writer, fraction):
 def test_damaged_bytes_are_rejected_or_read_but_never_crash(tmp_path):
     random = np.random.default_rng(0)
     whole = write_jpeg_dicom(tmp_path / "x.dcm", np.tile(RAMP8, (3, 2))).read_bytes()
-    ends = []
+    ends: list[object] = []
     for _ in range(150):
         broken = bytearray(whole)
         for place in random.integers(132, len(whole), 6):

@@ -7,7 +7,14 @@ import pytest
 from PIL import Image
 
 from mflag.data import images
-from mflag.data.images import Rejected, read_grey, read_image, square_image
+from mflag.data.images import (
+    Rejected,
+    read_grey,
+    read_image,
+    square_box,
+    square_image,
+    square_mask,
+)
 
 GREY, RGB, GREY_ALPHA, RGBA = 0, 2, 4, 6  # colour types of PNG
 
@@ -147,3 +154,25 @@ def test_decompression_bomb_is_rejected_before_it_is_decoded(tmp_path, monkeypat
     Image.fromarray(np.arange(100, dtype=np.uint8).reshape(10, 10)).save(tmp_path / "x.png")
     with pytest.raises(Rejected, match="more than 99 pixels"):
         read_image(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("shape", [(100, 200), (512, 128), (256, 256), (1024, 1000)])
+def test_box_and_mask_follow_their_image(shape):
+    height, width = shape
+    mask = np.zeros(shape, bool)
+    mask[height // 4 : height // 2, width // 8 : width // 2] = True
+    drawn = square_image(mask.astype(np.uint8)) > 127
+    box = (width // 8, height // 4, width // 2 - width // 8, height // 2 - height // 4)
+    x, y, wide, high = square_box(box, *shape)
+    rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
+    found = (columns[0], rows[0], columns[-1] + 1 - columns[0], rows[-1] + 1 - rows[0])
+    assert np.abs(np.subtract((x, y, wide, high), found)).max() <= 0.51
+    assert np.array_equal(square_mask(mask), drawn)
+
+
+def test_mask_of_one_pixel_is_not_lost_and_an_empty_one_stays_empty():
+    mask = np.zeros((1024, 1024), bool)
+    assert not square_mask(mask).any()
+    mask[301, 702] = True
+    rows, columns = np.nonzero(square_mask(mask))
+    assert set(rows) == {301 // 4} and set(columns) == {702 // 4}

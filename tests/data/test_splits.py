@@ -1,7 +1,8 @@
+import numpy as np
 import pandas as pd
 import pytest
 
-from mflag.data.splits import canonical_splits, check_splits, split_by_patient
+from mflag.data.splits import canonical_splits, check_splits, draw_valid, split_by_patient
 from mflag.errors import InputError
 
 
@@ -49,3 +50,30 @@ def test_patient_in_two_splits_is_refused_by_name():
 def test_nothing_to_train_on_is_refused():
     with pytest.raises(InputError, match="no study in split 'train'"):
         check_splits(pd.Series(["a"]), pd.Series(["test"]), "x.csv")
+
+
+@pytest.mark.parametrize(("patients", "images", "expected"), [(8000, 10, 5000), (200, 3, 60)])
+def test_valid_is_5000_rows_or_a_tenth_by_whole_patients(patients, images, expected):
+    rows = pd.Series(np.repeat([f"p{n}" for n in range(patients)], images))
+    drawn = draw_valid(rows)
+    assert drawn.sum() == pytest.approx(expected, abs=images - 1)
+    assert not set(rows[drawn]) & set(rows[~drawn])
+
+
+def test_valid_does_not_depend_on_the_order_of_rows():
+    rows = pd.Series([f"p{n % 97}" for n in range(500)])
+    turned = rows[::-1].reset_index(drop=True)
+    assert set(rows[draw_valid(rows)]) == set(turned[draw_valid(turned)])
+
+
+@pytest.mark.parametrize(("patients", "drawn"), [(0, 0), (1, 0), (2, 1)])
+def test_of_few_patients_one_stays_for_training(patients, drawn):
+    rows = pd.Series([f"p{n}" for n in range(patients)], dtype=object)
+    assert draw_valid(rows).sum() == drawn
+
+
+def test_a_split_that_leaks_by_patient_passes_only_when_it_was_asked_for():
+    patients, splits = pd.Series(["a", "a"]), pd.Series(["train", "test"])
+    check_splits(patients, splits, "here", may_share=True)
+    with pytest.raises(InputError, match="patient 'a' is in splits"):
+        check_splits(patients, splits, "here")

@@ -81,8 +81,9 @@ def refuse_values(column: pd.Series, bad: pd.Series, path: Path, wanted: str) ->
     """
     if bad.any():
         row = int(bad.to_numpy().argmax())
+        value = column.tolist()[row]  # Python's own type: its repr is what people wrote
         raise InputError(
-            f"{column.name} is {column.astype(object).iloc[row]!r} in row {row + 1} of {path} "
+            f"{column.name} is {value!r} in row {row + 1} of {path} "
             f"({int(bad.sum()):,} such rows); wanted is {wanted}"
         )
 

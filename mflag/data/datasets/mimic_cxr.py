@@ -65,7 +65,9 @@ class Reading:
         if self.reports is not None:
             steps[_REPORT_PRESENT] = _PAIRS
             if self.min_words > 0:
-                steps |= {self.sections_present: None, self.long_enough: None}
+                steps[self.sections_present] = None
+            if self.min_words > 1:
+                steps[self.long_enough] = None
         return steps | {_IMAGE_PRESENT: None, IMAGE_READABLE: _PAIRS_USED}
 
 
@@ -146,7 +148,7 @@ def _read_text(reading: Reading, item: str) -> str:
     study = os.path.basename(folder).removeprefix("s")
     text = compose_text(report_sections(report, study), reading.sections)
     words = count_words(text)
-    if reading.min_words > 0 and not text:
+    if reading.min_words > 0 and words == 0:
         names = " or ".join(reading.sections)
         raise LeftOut(f"report has no {names}", reading.sections_present)
     if words < reading.min_words:

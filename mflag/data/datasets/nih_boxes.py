@@ -37,11 +37,11 @@ def read_nih_boxes(path: Path, images: pd.Series) -> pd.DataFrame:
     wanted = "an image of the label table"
     place = pd.Series(pd.Index(images).get_indexer(raw["Image Index"]))
     refuse_values(raw["Image Index"], place < 0, path, wanted)
-    box = raw[list(_SIDES)].apply(pd.to_numeric, errors="coerce")
+    box = raw[list(_SIDES)].apply(pd.to_numeric, errors="coerce").astype(float)
     box.columns = ["x", "y", "width", "height"]
     _refuse_outside(box, raw["Image Index"], path)
     empty = [[] for _ in range(len(raw))]
-    squared = [square_box(row, SOURCE_SIZE, SOURCE_SIZE) for row in box.to_numpy(float)]
+    squared = [square_box(row, SOURCE_SIZE, SOURCE_SIZE) for row in box.to_numpy()]
     placed = pd.DataFrame(squared, columns=box.columns, dtype=float)
     return pd.DataFrame(
         {
@@ -52,7 +52,7 @@ def read_nih_boxes(path: Path, images: pd.Series) -> pd.DataFrame:
             "severity": "",
             **{name: placed[name] for name in placed},
             "runs": empty,
-            "source_box": box.to_numpy(float).tolist(),
+            "source_box": box.to_numpy().tolist(),
             "source_height": SOURCE_SIZE,
             "source_width": SOURCE_SIZE,
         }

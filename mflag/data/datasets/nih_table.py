@@ -42,7 +42,8 @@ def read_nih_table(path: Path) -> pd.DataFrame:
     """
     raw = read_label_table(path, _COLUMNS, "NIH ChestX-ray14")
     image = raw["Image Index"].astype(str)
-    refuse_values(raw["Image Index"], ~image.str.fullmatch(r"\d+_\d+\.png"), path, "NAME.png")
+    is_name = image.str.fullmatch(r"\d+_\d+\.png", na=False)
+    refuse_values(raw["Image Index"], ~is_name, path, "a name such as 00000001_000.png")
     refuse_twice(image, path)
     patient, follow_up = (
         pd.to_numeric(raw[name], errors="coerce") for name in ("Patient ID", "Follow-up #")
@@ -69,7 +70,7 @@ def read_nih_table(path: Path) -> pd.DataFrame:
 
 def _ages(given: pd.Series, path: Path) -> pd.Series:
     """Years of 58, ``058Y``, ``003M`` or ``010D``."""
-    codes, distinct = pd.factorize(given.astype(str))
+    codes, distinct = pd.factorize(given.astype(object).fillna("").astype(str))
     parts = pd.Series(distinct).str.strip().str.extract(r"^(\d+(?:\.0)?)([YMWD]?)$")
     refuse_values(given, parts[0].isna().take(codes), path, "years, or a form such as 058Y")
     years = parts[0].astype(float) * parts[1].replace("", "Y").map(_YEARS)
@@ -77,7 +78,7 @@ def _ages(given: pd.Series, path: Path) -> pd.Series:
 
 
 def _labels(given: pd.Series, path: Path) -> pd.DataFrame:
-    codes, distinct = pd.factorize(given.astype(str))  # 836 combinations
+    codes, distinct = pd.factorize(given.astype(object).fillna("").astype(str))  # 836 combinations
     found = [text.split("|") for text in distinct]
     is_known = [names == [_HEALTHY] or set(names) <= set(LABELS) for names in found]
     wanted = f"{_HEALTHY}, or findings joined by |: {', '.join(LABELS)}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ PUBLISHED_IMAGES = 7_470
 _OPTIONS = ("views", "split", "reports_root", "labels", "sections", "min_words")
 _LISTS = ("test_ids", "valid_ids")
 _ENDINGS = (".png", ".dcm", ".jpg")
+_NUMBERED = re.compile(r"^(CXR\d+)_\d+_IM")  # CXR1_1_IM-0001-3001: two of 7,470 are so
 _COLUMNS = ("id", "patient", "study", "split", "text", "view")
 
 
@@ -135,7 +137,8 @@ def _digest(files: list[tuple[str, bytes]]) -> str:
 
 def _plan_rows(files: list[tuple[str, bytes]], labeler: str | None) -> _Plan:
     """A row an image; a broken report is one row too, so that the funnel counts it."""
-    reports, rows = [], []
+    reports: list[Report] = []
+    rows: list[tuple[str, str, int, str]] = []
     seen: dict[str, str] = {}
     owner: dict[str, str] = {}
     empty = 0
@@ -192,8 +195,10 @@ def _select_views(plan: _Plan, csv: str | None, views: list[str] | None) -> None
     if not path.is_file():
         raise InputError(f"csv is {csv!r}, which is no file; give nlmcxr_dicom_metadata.csv.gz")
     headers = read_label_table(path, ["imageid", "View Position"], "the DICOM headers of Open-i")
-    headers = headers.drop_duplicates("imageid").set_index("imageid")["View Position"]
-    view = plan.table["id"].map(headers.fillna("").str.strip().str.upper()).fillna("")
+    positions = headers.drop_duplicates("imageid").set_index("imageid")["View Position"]
+    views_by_id = positions.fillna("").astype(str).str.strip().str.upper()
+    view = plan.table["id"].map(views_by_id)
+    view = view.fillna(plan.table["id"].map(_short_id).map(views_by_id)).fillna("")
     plan.table = plan.table.assign(view=view)
     if views is None:
         return
@@ -212,9 +217,12 @@ def _compose_texts(plan: _Plan, dataset: DatasetConfig) -> None:
     plan.table = plan.table.assign(text=text)
     if not wanted or least == 0:
         return
-    reason = f"report has no {' or '.join(wanted)}"
-    plan.keep(f"text in {', '.join(wanted)}", text != "", reason, True)
     words = plan.table["text"].map(count_words)
+    reason = f"report has no {' or '.join(wanted)}"
+    plan.keep(f"text in {', '.join(wanted)}", words > 0, reason, True)
+    if least == 1:
+        return
+    words = words[words > 0]
     reasons = "text has " + words.astype(str) + f" of {least} words"
     plan.keep(f"text of {least} words or more", words >= least, reasons, True)
 
@@ -231,21 +239,27 @@ def _find_images(plan: _Plan, root: Path) -> None:
     plan.keep("file present", path.notna(), "missing file", False)
 
 
+def _short_id(image: str) -> str:
+    """What the DICOM files and headers call an image: without a number between report and IM."""
+    return _NUMBERED.sub(r"\1_IM", image)
+
+
 def _walk(root: Path, wanted: set[str]) -> dict[str, str]:
     """Files by image id: ``CXR1_1_IM-0001-3001.png``, or ``1_IM-0001-3001.dcm`` of the DICOM set.
 
     Where an image is there in several forms, the first of PNG, DICOM and JPEG is taken.
     """
     found: dict[str, tuple[int, str]] = {}
+    full_id = {_short_id(image): image for image in wanted}
     for folder, below, names in os.walk(root):
         below.sort()
         for name in sorted(names):
             stem, ending = os.path.splitext(name)
             if ending.lower() not in _ENDINGS:
                 continue
-            image = stem if stem in wanted else f"CXR{stem}"
+            image = stem if stem in wanted else full_id.get(f"CXR{stem}")
             rank = _ENDINGS.index(ending.lower())
-            if image in wanted and rank < found.get(image, (len(_ENDINGS), ""))[0]:
+            if image is not None and rank < found.get(image, (len(_ENDINGS), ""))[0]:
                 found[image] = (rank, os.path.join(folder, name))
     return {image: path for image, (_, path) in found.items()}
 

@@ -1,13 +1,11 @@
 """Reports of Open-i's Indiana collection: XML files, in a folder or in NLMCXR_reports.tgz."""
 
 import gzip
-import io
 import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -142,10 +140,7 @@ def _archived(path: Path) -> Iterator[tuple[str, bytes]]:
     """Members are read where they are: their names lead nowhere, links are passed over."""
     count = 0
     try:
-        with (
-            gzip.open(path) as unpacked,
-            tarfile.open(fileobj=_Bounded(unpacked, path), mode="r|") as archive,
-        ):
+        with _Bounded(path) as unpacked, tarfile.open(fileobj=unpacked, mode="r|") as archive:
             for member in archive:
                 if not member.isreg() or not member.name.endswith(".xml"):
                     continue
@@ -159,18 +154,14 @@ def _archived(path: Path) -> Iterator[tuple[str, bytes]]:
         raise InputError(f"{path} is damaged ({error}); download it again") from error
 
 
-class _Bounded(io.RawIOBase):
-    """A stream that ends in an error when it gives more than an archive may hold."""
+class _Bounded(gzip.GzipFile):
+    """A packed file that ends in an error when it gives more than an archive may hold."""
 
-    def __init__(self, stream: IO[bytes], path: Path) -> None:
-        self._stream, self._path, self._left = stream, path, MAX_ARCHIVE_BYTES
+    _given = 0
 
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        content = self._stream.read(size)
-        self._left -= len(content)
-        if self._left < 0:
-            raise InputError(f"{self._path} unpacks to more than 1 GiB; check where it is from")
+    def read(self, size: int | None = -1) -> bytes:
+        content = super().read(size)
+        self._given += len(content)
+        if self._given > MAX_ARCHIVE_BYTES:
+            raise InputError(f"{self.name} unpacks to more than 1 GiB; check where it is from")
         return content

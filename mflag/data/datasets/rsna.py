@@ -157,7 +157,10 @@ def _find_images(
             f"{table['id'].iloc[0]}.dcm; unpack {_IMAGES}.zip there"
         )
     missing = table["id"][~is_there]
-    rejected = [Rejection(row, f"{image}.dcm", "missing file") for row, image in missing.items()]
+    rejected = [
+        Rejection(row, f"{image}.dcm", "missing file")
+        for row, image in zip(missing.index.tolist(), missing, strict=True)
+    ]
     marked = boxes[boxes["Target"] == 1]
     of_image = {
         image: rows[list(SIDES)].to_numpy(float).tolist() for image, rows in marked.groupby("id")

@@ -27,7 +27,7 @@ from mflag.data.leaks import find_leaks
 from mflag.data.lesions import lesion_table, mask_lesion
 from mflag.data.manifest import LABEL_PREFIX
 from mflag.data.rejected import Rejected
-from mflag.data.run_lengths import NO_MASK, RunLengthError, decode_mask
+from mflag.data.run_lengths import NO_MASK, RunLengthError, unite_masks
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import file_sha256
 
@@ -70,7 +70,7 @@ def read(config: PrepareConfig) -> Source:
     is_there = table["id"].isin(paths)
     rejected = [
         Rejection(row, f"{image}.dcm", "missing file")
-        for row, image in table["id"][~is_there].items()
+        for row, image in zip(table.index[~is_there].tolist(), table["id"][~is_there], strict=True)
     ]
     kept = table[is_there]
     funnel.add("file present", len(kept))
@@ -109,7 +109,7 @@ def load(item: Item) -> tuple[np.ndarray, Record]:
     lesions = []
     if masks:
         try:
-            union = np.logical_or.reduce([decode_mask(text, height, width) for text in masks])
+            union = unite_masks(masks, height, width)
         except RunLengthError as error:
             raise Rejected(f"mask outside the image: {error}") from error
         lesions = [mask_lesion(image, FINDING, union)]

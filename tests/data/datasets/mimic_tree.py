@@ -2,6 +2,7 @@
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ class MimicTree:
     def __init__(self, root: Path, patients: int = 10) -> None:
         """Plan the tables; nothing is written before ``write``."""
         self.root = root
-        self.rows = [
+        self.rows: list[dict[str, Any]] = [
             {
                 "dicom_id": f"{number:08x}-00000000-00000000-00000000-{place:08x}",
                 "subject_id": 10_000_000 + 1_000_003 * (number // 2),

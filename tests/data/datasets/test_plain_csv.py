@@ -1,11 +1,14 @@
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mflag.data.datasets.plain_csv import read
+from mflag.data.images import square_image
 from mflag.data.preparing import prepare
 from mflag.errors import InputError
+from tests.data.dicom_files import write_dicom
 
 
 def test_binary_columns_become_labels(csv_dataset):
@@ -154,4 +157,25 @@ def test_a_wrong_root_is_named_at_once(csv_dataset, tmp_path):
     config = csv_dataset(4)
     config.root = str(tmp_path)
     with pytest.raises(InputError, match="none of the 4 images is under root"):
+        read(config)
+
+
+def test_table_may_name_dicom_files_beside_others(csv_dataset):
+    config = csv_dataset(4, image=["000.png", "001.png", "002.dcm", "003.dcm"])
+    root = Path(str(config.root))
+    bright = np.tile(np.arange(0, 4000, 20, dtype=np.uint16), (100, 1))
+    write_dicom(root / "002.dcm", bright, BitsStored=12, PhotometricInterpretation="MONOCHROME1")
+    write_dicom(root / "003.dcm", bright, NumberOfFrames=3)
+    config.max_reject_fraction = 0.5
+    prepared = prepare(config)
+    assert prepared.manifest["id"].tolist() == ["000.png", "001.png", "002.dcm"]
+    assert np.array_equal(prepared.images[2], square_image(3980 - bright))
+    assert "003.dcm,3 frames" in (prepared.path / "rejected.csv").read_text()
+
+
+def test_dicom_in_a_table_needs_pydicom_before_any_image(csv_dataset, monkeypatch):
+    config = csv_dataset(2, image=["000.png", "001.DCM"])
+    write_dicom(Path(str(config.root)) / "001.DCM", np.eye(9, dtype=np.uint8))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(InputError, match=r'pip install "mflag\[medical\]"'):
         read(config)

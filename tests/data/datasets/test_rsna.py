@@ -32,7 +32,7 @@ def test_tree_becomes_manifest_images_and_boxes(root):
     assert prepared.split_counts() == {"train": 12, "valid": 4, "test": 4}
     assert prepared.labels == ["Pneumonia"]
     assert manifest["label/Pneumonia"].tolist() == [float(n % 3 == 0) for n in range(20)]
-    assert manifest.loc[3, ["patient", "study", "text", "view", "sex", "age"]].tolist() == [
+    assert [manifest[name][3] for name in ("patient", "study", "text", "view", "sex", "age")] == [
         "0003-id", "0003-id", "", "AP", "F", 43.0,
     ]  # fmt: skip
     difference = prepared.images[3].astype(int) - square_image(noise(3))
@@ -62,8 +62,9 @@ def test_box_of_a_wide_image_follows_its_padding(root):
 def test_split_does_not_depend_on_the_order_of_the_rows(root, split):
     def splits() -> dict[str, str]:
         source = read(config_of("rsna", root, split=split))
-        records = [{"view": "", "sex": "", "age": None, "lesions": []}] * len(source.items)
-        table = source.build_tables(list(range(len(source.items))), records)["manifest.parquet"]
+        record: dict = {"view": "", "sex": "", "age": None, "lesions": []}
+        everything = list(range(len(source.items)))
+        table = source.build_tables(everything, [record] * len(everything))["manifest.parquet"]
         return dict(zip(table["id"], table["split"], strict=True))
 
     before = splits()

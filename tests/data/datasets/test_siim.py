@@ -35,7 +35,7 @@ def test_tree_becomes_manifest_images_and_masks(root):
     assert prepared.split_counts() == {"train": 28, "valid": 6, "test": 6}
     assert manifest["id"].tolist() == [f"1.2.3.{number:04}" for number in range(40)]
     assert manifest["label/Pneumothorax"].tolist() == [float(n % 3 == 0) for n in range(40)]
-    assert manifest.loc[3, ["patient", "study", "text", "view", "sex", "age"]].tolist() == [
+    assert [manifest[name][3] for name in ("patient", "study", "text", "view", "sex", "age")] == [
         "patient 1", "1.2.3.0003", "", "AP", "F", 43.0,
     ]  # fmt: skip
     difference = prepared.images[3].astype(int) - square_image(noise(3))
