@@ -37,10 +37,9 @@ class Assigned:
 
 def assign_patient(table: pd.DataFrame) -> Assigned:
     """Deal the patients of train.csv 80/10/10; images of valid.csv are left out."""
-    is_official = is_valid_csv(table)
-    split = pd.Series("", table.index, dtype=object)
-    split[~is_official] = split_by_patient(table["patient"][~is_official])
-    return Assigned(split)
+    patients = table["patient"][~is_valid_csv(table)]
+    split = pd.Series(split_by_patient(patients), patients.index, dtype=object)
+    return Assigned(split.reindex(table.index, fill_value=""))
 
 
 def assign_official(table: pd.DataFrame) -> Assigned:
@@ -88,7 +87,7 @@ def assign_mgca(
     left = train_csv.drop(index=_retrieval_rows(train_csv, retrieval_images))
     drawn = np.random.RandomState(SEED).choice(len(left), valid_images, replace=False)
     valid = left.iloc[drawn]
-    train = left.drop(index=drawn, errors="ignore")
+    train = left.drop(index=drawn.tolist(), errors="ignore")
     parts = {"train": train, "valid": valid, "test": table[is_official]}
     members = pd.concat(
         [part[["id", "patient"]].assign(split=name) for name, part in parts.items()]

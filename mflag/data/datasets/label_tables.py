@@ -59,7 +59,7 @@ def read_label_table(path: Path, wanted: Sequence[str], release: str) -> pd.Data
     absent = [name for name in wanted if name not in table.columns]
     if absent:
         raise InputError(
-            f"{path} is no table of {release}: it has the columns {_listed(table.columns)}; "
+            f"{path} is no table of {release}: it has the columns {_listed(list(table.columns))}; "
             f"wanted are also {_listed(absent)}"
         )
     if table.empty:
@@ -141,7 +141,7 @@ def choose_split(dataset: DatasetConfig, splits: Sequence[str]) -> str:
         InputError: an unknown name, a list without ``id_lists``, or ``id_lists`` without a list.
     """
     split = dataset.split
-    if split not in splits:
+    if split is None or split not in splits:
         raise InputError(f"dataset.split is {split!r}; choose one of {', '.join(splits)}")
     if split == "id_lists":
         if dataset.test_ids is None:

@@ -171,7 +171,8 @@ def _find_images(studies: Studies) -> tuple[pd.DataFrame, list[str], list[Reject
         )
     studies.funnel.add("file present", int(is_there.sum()))
     missing = table["id"][~is_there]
-    rejected = [Rejection(row, name, "missing file") for row, name in missing.items()]
+    pairs = zip(missing.index.tolist(), missing, strict=True)
+    rejected = [Rejection(row, name, "missing file") for row, name in pairs]
     kept = table[is_there]
     return kept, [paths[name] for name in kept["id"]], rejected
 

@@ -40,7 +40,7 @@ def read_nih_boxes(path: Path, images: pd.Series) -> pd.DataFrame:
     box = raw[list(_SIDES)].apply(pd.to_numeric, errors="coerce").astype(float)
     box.columns = ["x", "y", "width", "height"]
     _refuse_outside(box, raw["Image Index"], path)
-    empty = [[] for _ in range(len(raw))]
+    empty: list[list[int]] = [[] for _ in range(len(raw))]
     squared = [square_box(row, SOURCE_SIZE, SOURCE_SIZE) for row in box.to_numpy()]
     placed = pd.DataFrame(squared, columns=box.columns, dtype=float)
     return pd.DataFrame(

@@ -133,7 +133,7 @@ def test_the_published_row_split_needs_the_published_rows(config):
 def small_mgca(tmp_path):
     """Assign the leaking split to 300 images of 150 patients, two images for each finding."""
     rows = [
-        chexpert_row(f"train/patient{n // 2:05}", **({FIVE[n % 7]: 1.0} if n % 7 < 5 else {}))
+        chexpert_row(f"train/patient{n // 2:05}") | ({FIVE[n % 7]: 1.0} if n % 7 < 5 else {})
         for n in range(300)
     ]
     for number, row in enumerate(rows):
