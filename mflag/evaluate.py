@@ -36,7 +36,8 @@ def main(config: EvaluateConfig) -> None:
         if "/" not in row["metric"]:
             print(
                 f"{row['metric']:15} {row['encoder']:15} {row['protocol']:8} "
-                f"{100 * row['fraction']:g} % of the labels ({row['n_train']}): {row['value']:.3f}, 95 % interval "
+                f"{100 * row['fraction']:g} % of the labels ({row['n_train']}): "
+                f"{row['value']:.3f}, 95 % interval "
                 f"{_bound(row['ci_low'])} to {_bound(row['ci_high'])}, draws {row['draws']}"
             )
     print("report:", report)

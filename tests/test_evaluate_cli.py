@@ -21,6 +21,7 @@ ROW_FIELDS = {
     "task", "dataset", "encoder", "protocol", "fraction", "seed", "metric", "value", "ci_low",
     "ci_high", "n_train", "n_test", "note", "n_classes_used",
 }  # fmt: skip
+TUNE = ["encoder=ENCODER", "task.protocol=finetune"]
 SPLITS = ["train"] * 40 + ["valid"] * 20 + ["test"] * 20
 
 
@@ -195,6 +196,91 @@ def test_results_say_where_they_come_from(results):
     assert results["machine"]
 
 
+@pytest.fixture(scope="module")
+def tuned(encoder, tmp_path_factory):
+    """Folder of a linear probe and a fine-tuning of images with views and without reports."""
+    folder = tmp_path_factory.mktemp("tuned")
+    uncertain = np.where(np.arange(len(SPLITS)) % 5 == 0, -1, np.arange(len(SPLITS)) % 2)
+    prepared = write_prepared(
+        folder / "prepared",
+        text="",
+        view=["AP", "PA"] * 40,
+        age=np.arange(80.0),
+        **{"label/uncertain": uncertain.astype(np.float32)},
+    )
+    code = call_program(
+        [
+            f"data.path={prepared}", f"encoder={encoder}", f"out={folder / 'out'}", "seeds=1",
+            "fraction=[0.025,1.0]", "random=true", "imagenet=false", "task.resamples=50",
+            "task.protocol=[linear,finetune]", "task.label_policy=ignore", "task.epochs=1",
+            "task.batch_size=8", "task.lr=1e-3",
+        ]
+    )  # fmt: skip
+    assert code == 0
+    return folder / "out"
+
+
+@pytest.fixture(scope="module")
+def tuned_results(tuned):
+    return json.loads((tuned / "results.json").read_text())
+
+
+def test_both_protocols_have_rows(tuned_results):
+    found = {(r["encoder"], r["protocol"]) for r in tuned_results["rows"] if r["fraction"] == 1}
+    names = ("encoder", "random")
+    assert found == {(name, p) for name in names for p in ("linear", "finetune")}
+    assert {r["protocol"] for r in tuned_results["differences"]} == {"linear", "finetune"}
+
+
+def test_course_of_fine_tuning_is_kept(tuned_results):
+    course = [row for row in tuned_results["finetuning"] if row["fraction"] == 1]
+    assert [(row["encoder"], row["epochs"], row["best_epoch"]) for row in course] == [
+        ("encoder", 1, 1), ("random", 1, 1),
+    ]  # fmt: skip
+    assert all(0 <= auc <= 1 for row in course for auc in row["valid_macro_auc"])
+
+
+def test_label_policy_is_kept_with_what_it_decided(tuned_results):
+    assert tuned_results["options"]["label_policy"] == "ignore"
+    assert tuned_results["options"]["finetune"]["epochs"] == 1
+    assert tuned_results["data"]["labels"]["uncertain"]["test"]["unknown"] == 4
+
+
+def test_fraction_that_empties_a_class_is_said_and_the_rest_goes_on(tuned_results):
+    said = [note for note in tuned_results["notes"] if note.startswith("fraction 0.025")]
+    assert any("among the drawn labels" in note for note in said)
+    assert any(row["fraction"] == 1 for row in tuned_results["rows"])
+
+
+def test_view_that_gives_a_label_away_is_told(tuned_results):
+    (first, *_) = tuned_results["shortcuts"]["sentences"]
+    assert first.startswith("uncertain is positive in") and "view alone" in first
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "encoder, fine-tuned",
+        "Linear probes of frozen features and fine-tuning of all layers",
+        "Label policy ignore: uncertain is left out",
+        "By age, split at the median",
+        "view alone, without a look at the image, reaches an AUC of",
+        "labels used",
+        "8 uncertain",
+    ],
+)
+def test_report_of_both_protocols_contains(tuned, text):
+    assert text in (tuned / "report.html").read_text()
+
+
+def test_fine_tuning_alone_needs_no_probe(tmp_path, encoder):
+    page = evaluate_real(
+        tmp_path, encoder, "task.protocol=finetune", "task.epochs=1", "task.batch_size=20",
+        "task.resamples=20",
+    )  # fmt: skip
+    assert "Fine-tuning of all layers" in page and "Linear probe" not in page
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -294,6 +380,19 @@ def test_generated_studies_are_made_and_on_overwrite_replaced(tmp_path, encoder)
         (["encoder=ENCODER", "data.path=good", "task=palmistry"], "classification"),
         (["encoder=ENCODER", "data.path=good", "task.name=palmistry"], "choose one of"),
         (["encoder=ENCODER", "epochs=1"], "epochs"),
+        (["encoder=ENCODER", "task.protocol=[svm]"], "give linear, finetune or [linear,finetune]"),
+        (["encoder=ENCODER", "task.protocol=[]"], "task.protocol is []"),
+        (["encoder=ENCODER", "task.label_policy=U-ones"], "choose one of zeros, ones, ignore"),
+        (["encoder=ENCODER", "data.path=good", "task.label_policy=mixed"], "the labels are disc"),
+        ([*TUNE, "task.epochs=0"], "task.epochs is 0; give 1 or more"),
+        ([*TUNE, "task.batch_size=1"], "task.batch_size is 1; give 2 or more"),
+        ([*TUNE, "task.patience=0"], "task.patience is 0; give 1 or more"),
+        ([*TUNE, "task.lr=0"], "task.lr is 0.0; give a number above 0"),
+        ([*TUNE, "task.lr=nan"], "task.lr is nan"),
+        ([*TUNE, "task.weight_decay=-1"], "task.weight_decay is -1.0"),
+        ([*TUNE, "task.image_size=512"], "task.image_size is 512; give 32 to 256"),
+        ([*TUNE, "task.augment.scale_min=0"], "augment.scale_min is 0.0"),
+        ([*TUNE, "compute.precision=fp8"], "compute.precision is 'fp8'"),
     ],
     ids=lambda value: value if isinstance(value, str) else "_".join(value) or "nothing",
 )

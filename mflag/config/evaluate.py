@@ -20,7 +20,7 @@ class TaskConfig:
     )
     label_policy: str = option(
         "zeros",
-        "what -1 and blank labels count as: zeros, ones, ignore, mixed or nan (docs/data.md)",
+        "what -1 and blank labels count as: zeros, ones, ignore, mixed or nan (docs/evaluation.md)",
     )
     inverse_penalties: list[float] = option(
         [0.01, 0.1, 1.0, 10.0], "C of the logistic regression; the valid split chooses one"

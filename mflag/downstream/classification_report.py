@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mflag.data.label_policy import POLICIES
-from mflag.downstream.examples import Example
 from mflag.downstream.classification_method import method_section, provenance_section
+from mflag.downstream.examples import Example
 from mflag.downstream.report_lookup import (
     PROTOCOL_NAMES,
     Results,
@@ -258,7 +258,8 @@ def _geometry(results: Results, plots: Mapping[str, Plot]) -> Section:
     ]  # fmt: skip
     caption = (
         f"Frozen features of {n:,} test images; no rank can exceed that number. RankMe is "
-        "un-centred, the others are centred. Top direction: its share of the variance. Dead: constant features."
+        "un-centred, the others are centred. Top direction: its share of the variance. Dead: "
+        "constant features."
     )
     plot = plots["spectrum"].inline(
         "Eigenvalues of the covariance of the test features over their sum. A slow decline means "

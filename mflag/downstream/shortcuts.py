@@ -16,6 +16,8 @@ from mflag.downstream.study import Study
 # From this AUC on, what a circumstance alone reaches is put into words.
 WORTH_SAYING = 0.6
 SENTENCES = 3
+# Rarer groups (of test) do not decide which labels a macro AUC within groups is over.
+MIN_GROUP_SHARE = 0.05
 
 
 class Shortcuts:
@@ -117,12 +119,14 @@ def _alone(study: Study, of: Circumstance) -> list[dict[str, Any]]:
 def _within(
     study: Study, of: Circumstance, predicted: np.ndarray, trained: np.ndarray
 ) -> list[dict[str, Any]]:
-    """``auc/NAME`` in each group, and ``macro_auc`` over labels that have it in every group."""
+    """``auc/NAME`` in each group; ``macro_auc`` over labels that have it in every larger group."""
     test = study.prepared.rows("test")
     members = [np.flatnonzero(of.of_row[test] == g) for g in range(len(of.groups))]
     truth = [study.labels[test[rows]] for rows in members]
     testable = np.array([trained & is_two_sided(values) for values in truth])
-    everywhere = testable[[len(rows) > 0 for rows in members]].all(0)
+    sizes = np.array([len(rows) for rows in members])
+    is_large = sizes >= MIN_GROUP_SHARE * len(test)
+    everywhere = testable[is_large].all(0)
     found = []
     for g, (rows, labels) in enumerate(zip(members, truth, strict=True)):
         weights = study.weights[:, rows]
@@ -132,7 +136,7 @@ def _within(
             for k in np.flatnonzero(testable[g])
         }
         metrics = {f"auc/{study.names[k]}": (float(values[k]), s) for k, s in samples.items()}
-        if everywhere.any() and len(rows):
+        if everywhere.any() and is_large[g]:
             chosen = np.flatnonzero(everywhere)
             mean = mean_over(np.stack([samples[int(k)] for k in chosen]), 0)
             metrics = {"macro_auc": (float(values[chosen].mean()), mean)} | metrics

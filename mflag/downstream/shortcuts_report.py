@@ -32,12 +32,12 @@ def shortcuts_section(results: Results) -> Section | None:
 
 def _circumstance(results: Results, of: dict[str, Any]) -> Markup:
     heading = tag("h3", f"By {_NAMES[of['circumstance']]}")
-    shares = details("Positives in train of each label", _shares_table(results, of))
-    within = [
-        details(f"AUC of {series.name} within each group", _within_table(results, of, series))
-        for series in series_of(results)
-    ]
-    return join(heading, _overview_table(results, of), shares, *within)
+    shares = _shares_table(results, of)
+    if of["circumstance"] != "view":
+        shares = details("Positives in train of each label", shares)
+    within = [_within_table(results, of, series) for series in series_of(results)]
+    folded = details("AUC of each label within each group", *within)
+    return join(heading, shares, _overview_table(results, of), folded)
 
 
 def _overview_table(results: Results, of: dict[str, Any]) -> Markup:
@@ -53,7 +53,8 @@ def _overview_table(results: Results, of: dict[str, Any]) -> Markup:
     kept = next(iter(results["shortcuts"]["within"]), {"fraction": 1.0})
     caption = (
         f"Macro AUC among the test images of a group, at {percent(kept['fraction'])} of the labels "
-        "(first draw), over the labels that have positives and negatives in every group."
+        "(first draw), over the labels that have positives and negatives in every group of 5 % of "
+        "the images or more."
     )
     sizes = [f"{n:,} images" for n in of["test"]]
     return table(caption, ["encoder", *_headings(of["groups"], sizes)], rows)
@@ -91,7 +92,8 @@ def _within_table(results: Results, of: dict[str, Any], series: Series) -> Marku
         for label in results["data"]["labels"]
     ]
     sizes = [f"{n:,} images" for n in of["test"]]
-    return table("AUC on test.", ["label", *_headings(of["groups"], sizes)], rows)
+    caption = f"AUC of {series.name} among the test images of each group."
+    return table(caption, ["label", *_headings(of["groups"], sizes)], rows)
 
 
 def _within_cell(

@@ -133,7 +133,7 @@ def estimates_plot(
         axes.minorticks_off()
         axes.set_xlabel(labels["x"])
         axes.set_ylabel(labels["y"])
-        _legend(figure, len(names))
+        _legend(figure, names)
         return _drawn(figure, name, title)
 
 
@@ -171,7 +171,7 @@ def dots_plot(
         for border in range(1, len(groups)):
             axes.axhline(border - 0.5, color=LINE, linewidth=0.6)
         axes.set_xlabel(label)
-        _legend(figure, len(names))
+        _legend(figure, names)
         return _drawn(figure, name, title)
 
 
@@ -198,7 +198,7 @@ def lines_plot(
         axes.set_yscale("log")
         axes.set_xlabel(labels["x"])
         axes.set_ylabel(labels["y"])
-        _legend(figure, len(names))
+        _legend(figure, names)
         return _drawn(figure, name, title)
 
 
@@ -207,8 +207,10 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _legend(figure: Figure, count: int) -> None:
-    figure.legend(loc="outside upper left", ncols=min(count, 4))
+def _legend(figure: Figure, names: Sequence[str]) -> None:
+    # A column holds its longest name and a mark; the figure is about 60 letters wide.
+    columns = max(1, 60 // (max(map(len, names)) + 9))
+    figure.legend(loc="outside upper left", ncols=min(len(names), columns, 4))
 
 
 def _drawn(figure: Figure, name: str, title: str) -> Plot:

@@ -4,10 +4,10 @@ import pytest
 from mflag.downstream.results import Scores, merge_notes, processor
 
 
-def add(scores, encoder, seed, value, samples, metric="macro_auc", fraction=0.1):
+def add(scores, encoder, seed, value, samples, metric="macro_auc", fraction=0.1, protocol="linear"):
     scores.add(
         np.asarray(samples, float), task="classification", dataset="csv", encoder=encoder,
-        protocol="linear", fraction=fraction, seed=seed, metric=metric, value=value,
+        protocol=protocol, fraction=fraction, seed=seed, metric=metric, value=value,
         n_train=4, n_test=9,
     )  # fmt: skip
 
@@ -54,6 +54,19 @@ def test_each_pair_is_subtracted_once(scores):
 def test_score_that_one_side_lacks_has_no_difference(scores):
     add(scores, "better", 0, 0.5, [0.4, 0.6], metric="unmentioned_r2")
     assert not scores.differences(("unmentioned_r2",), ["better"])
+
+
+def test_protocols_are_neither_averaged_nor_subtracted_from_each_other(scores):
+    add(scores, "better", 0, 0.5, [0.4, 0.6], protocol="finetune")
+    rows = [(row["encoder"], row["protocol"], row["draws"]) for row in scores.summary()]
+    assert ("better", "finetune", 1) in rows and ("better", "linear", 2) in rows
+    assert [row["protocol"] for row in scores.differences(("macro_auc",), ["better"])] == ["linear"]
+
+
+def test_draw_that_one_side_lacks_is_left_out_of_the_difference(scores):
+    add(scores, "better", 2, 0.1, np.full(101, 0.1))
+    (row,) = scores.differences(("macro_auc",), ["better"])
+    assert row["value"] == pytest.approx(0.1)
 
 
 def test_row_without_defined_resamples_has_no_interval():

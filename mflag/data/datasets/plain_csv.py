@@ -13,7 +13,7 @@ from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_
 from mflag.data.dicom import SUFFIXES, require_pydicom
 from mflag.data.funnel import Funnel
 from mflag.data.images import read_image
-from mflag.data.manifest import LABEL_PREFIX
+from mflag.data.manifest import LABEL_PREFIX, column_names
 from mflag.data.splits import canonical_splits, check_splits
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import file_sha256
@@ -42,7 +42,7 @@ def read(config: PrepareConfig) -> Source:
     columns = _find_columns(config.dataset, list(raw.columns), csv)
     table = _build_table(raw, columns, csv)
     labels = _read_labels(raw, config.dataset.label_columns, set(columns.values()), csv)
-    taken = {*columns.values(), *(name.removeprefix(LABEL_PREFIX) for name in labels)}
+    taken = {*columns.values(), *column_names(labels, LABEL_PREFIX)}
     table = pd.concat([table, _read_circumstances(raw, taken, table["id"]), labels], axis=1)
     funnel = Funnel()
     funnel.add(f"rows of {csv.name}", len(table))

@@ -42,7 +42,7 @@ def test_study_view_sex_and_age_are_kept_in_one_spelling(csv_dataset):
     assert manifest["study"].tolist() == ["s1", "s1", "002.png", "s2"]
     assert manifest["view"].tolist() == ["PA", "AP", "", "LATERAL"]
     assert manifest["sex"].tolist() == ["M", "F", "", ""]
-    np.testing.assert_array_equal(manifest["age"], np.float32([61, np.nan, 0.5, np.nan]))
+    np.testing.assert_array_equal(manifest["age"], [61, np.nan, 0.5, np.nan])
 
 
 def test_a_view_of_ones_and_zeros_is_a_label(csv_dataset):
