@@ -61,4 +61,4 @@ def mimic_report(facts: Facts) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return [f" {line}" for line in textwrap.wrap(text, LINE_WIDTH - 1)]
+    return [f" {line}" for line in textwrap.wrap(text, LINE_WIDTH - 1, break_on_hyphens=False)]
