@@ -150,10 +150,8 @@ def test_a_missing_report_leaves_out_its_images(trees, call, tmp_path):
     assert (rejected["reason"] == "missing report").sum() == (before["study"] == study).sum()
 
 
-@pytest.mark.parametrize("kind", ROWS)
+@pytest.mark.parametrize("kind", sorted(ROWS.keys() - {"csv"}))  # a table has no layout to tell
 def test_a_tree_given_as_another_dataset_is_named(trees, call, capsys, kind):
-    if kind == "csv":
-        pytest.skip("a table of one's own has no layout to be told by")
     other = "nih" if kind != "nih" else "siim"
     with pytest.raises(SystemExit):
         call("prepare", f"dataset={other}", f"root={trees.raw(kind)}", "out=unused")
