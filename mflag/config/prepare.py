@@ -54,7 +54,6 @@ class PrepareConfig:
     """From raw images and reports to one table and one memory map."""
 
     dataset: DatasetConfig = group(DatasetConfig)
-    phantom: PhantomConfig = group(PhantomConfig)
     root: str | None = option(None, "folder that the images' paths start from")
     csv: str | None = option(
         None, "csv: file with a row an image; openi: table of the DICOM headers"
@@ -63,6 +62,7 @@ class PrepareConfig:
     max_reject_fraction: float = option(0.1, "give up when more of the rows than this is rejected")
     workers: int | None = option(None, "processes; null takes one a CPU")
     overwrite: bool = option(False, "replace what other options left in out")
+    phantom: PhantomConfig = group(PhantomConfig)
 
 
 ConfigStore.instance().store(name="prepare_schema", node=PrepareConfig)

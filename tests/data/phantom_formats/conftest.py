@@ -2,6 +2,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from mflag.data.phantom_formats import write_format
 from tests.data.phantom_formats.trees import Trees
 
 ROOT = Path(__file__).parents[3]
-PROGRAMS = {
+PROGRAMS: dict[str, tuple[Callable[[Any], None], type]] = {
     "prepare": (prepare.main, PrepareConfig),
     "train": (train.main, TrainConfig),
     "evaluate": (evaluate.main, EvaluateConfig),
@@ -33,7 +34,7 @@ def real_data() -> Path:
 def write(tmp_path: Path) -> Callable[..., Path]:
     """Write a small raw tree of a format."""
 
-    def make(kind: str, size: int = 6, seed: int = 0, out: str = "raw", **keys: object) -> Path:
+    def make(kind: str, size: int = 6, seed: int = 0, out: str = "raw", **keys: Any) -> Path:
         config = PrepareConfig(
             dataset=DatasetConfig(name="phantom", size=size, seed=seed),
             phantom=PhantomConfig(format=kind),

@@ -145,7 +145,7 @@ def test_mimic_tree_has_the_release_layout(trees):
     assert set(splits["split"]) <= {"train", "validate", "test"}
     for row in metadata.itertuples():
         patient = root / "files" / f"p{row.subject_id}"[:3] / f"p{row.subject_id}"
-        assert re.fullmatch(r"([0-9a-f]{8}-){4}[0-9a-f]{8}", row.dicom_id)
+        assert re.fullmatch(r"([0-9a-f]{8}-){4}[0-9a-f]{8}", str(row.dicom_id))
         with Image.open(patient / f"s{row.study_id}" / f"{row.dicom_id}.jpg") as image:
             assert (image.mode, image.size) == ("L", (row.Columns, row.Rows))
         assert (patient / f"s{row.study_id}.txt").is_file()
@@ -247,7 +247,9 @@ def test_openi_archive_names_every_image(trees):
     with tarfile.open(root / "NLMCXR_reports.tgz") as archive:
         for member in archive.getmembers():
             assert re.fullmatch(r"ecgen-radiology/\d+\.xml", member.name)
-            top = ElementTree.fromstring(archive.extractfile(member).read())
+            content = archive.extractfile(member)
+            assert content is not None
+            top = ElementTree.fromstring(content.read())
             named += [panel.get("id") for panel in top.iter("parentImage")]
             assert [text.get("Label") for text in top.iter("AbstractText")] == [
                 "COMPARISON", "INDICATION", "FINDINGS", "IMPRESSION",
