@@ -80,7 +80,7 @@ def test_masks_are_the_pneumothoraces_on_both_grids(trees):
     assert sorted(table.index) == sorted(uid(facts, "image") for facts in positive)
     assert positive
     for facts in positive:
-        row: dict[str, Any] = table.loc[uid(facts, "image")].to_dict()
+        row: dict[Any, Any] = table.loc[uid(facts, "image")].to_dict()
         lesions = [x.mask for x in facts.study.lesions if x.finding == "Pneumothorax"]
         drawn = np.logical_or.reduce(lesions)
         large = runs_to_mask(row["source_runs"], (row["source_height"], row["source_width"]))
