@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
@@ -166,11 +168,30 @@ def _try_losses(config: TrainConfig, compute: Compute) -> None:
 
 def _open_data(config: TrainConfig) -> Prepared:
     if config.data.path is not None:
-        return open_prepared(config.data.path)
+        prepared = open_prepared(config.data.path)
+        if config.loss.alignment_weight:
+            _refuse_without_reports(prepared)
+        return prepared
     folder = Path(config.output_dir) / "data"
     print(f"generating {config.data.size} studies into {folder}", file=sys.stderr)
     size, seed = config.data.size, config.data.seed
     return prepare_phantom(folder, size, seed, replace_other=config.overwrite)
+
+
+def _refuse_without_reports(prepared: Prepared) -> None:
+    """Say what a set of images alone can be used for.
+
+    Raises:
+        InputError: no training study has a report.
+    """
+    training = prepared.rows("train")
+    texts = prepared.column("text").take(pa.array(training))
+    if not pc.any(pc.not_equal(pc.utf8_trim_whitespace(texts), "")).as_py():
+        raise InputError(
+            f"{prepared.path} has no reports in its {len(training):,} training studies, which the "
+            "alignment loss needs; add preset=ablation/orth_only to train on images alone, or "
+            "pre-train on a dataset with reports and use this one in mflag.evaluate"
+        )
 
 
 def _projectors(
