@@ -6,13 +6,14 @@ import sys
 
 from torch import nn
 
+from mflag.config.model import ModelConfig
 from mflag.config.train import TrainConfig
 from mflag.data.augment import check_augment
 from mflag.data.feeds import check_feed
-from mflag.data.text_vectors import choose_text_source
+from mflag.data.text_vectors import check_unfreezing, choose_text_source
 from mflag.errors import InputError
 from mflag.models.encoder_file import EMBEDDING_DIM
-from mflag.models.projector import build_projector
+from mflag.models.projector import PROJECTORS, build_projector
 from mflag.training.model import PretrainingLoss
 from mflag.training.optimizer import build_optimizer, learning_rate_by_step
 
@@ -59,18 +60,45 @@ def validate(config: TrainConfig) -> None:
             "prepared files, or feed=cache"
         )
     check_feed(config.feed)
-    if config.loss.alignment_weight:
-        choose_text_source(config.text)  # refuses a missing package, folder or weights
+    _check_text(config)
     if config.train.batch_size > config.data.size and config.data.path is None:
         raise InputError(
             f"train.batch_size is {config.train.batch_size}, but data.size is {config.data.size}; "
             "give a smaller batch or more studies"
         )
     check_augment(config.augment)
-    build_projector(config.model.projector, 1, config.model.projector_hidden_dim, 1)
+    _check_projectors(config.model)
     _check_micro_batch(config)
     _check_loss(config)
     _check_optim(config)
+
+
+def _check_text(config: TrainConfig) -> None:
+    if config.loss.alignment_weight:
+        choose_text_source(config.text)  # refuses a missing package, folder or weights
+        check_unfreezing(config.text)
+    elif config.text.unfreeze_last:
+        raise InputError(
+            f"text.unfreeze_last is {config.text.unfreeze_last}, but loss.alignment_weight is 0 "
+            "and no text is read; set text.unfreeze_last=0"
+        )
+
+
+def _check_projectors(model: ModelConfig) -> None:
+    build_projector(model.projector, 1, model.projector_hidden_dim, 1)
+    if model.text_projector not in ("none", *PROJECTORS):
+        raise InputError(
+            f"model.text_projector is {model.text_projector!r}; choose one of none, "
+            f"{', '.join(PROJECTORS)}"
+        )
+    if model.projector_dim is None:
+        return
+    _at_least(1, {"model.projector_dim": model.projector_dim})
+    if model.text_projector == "none":
+        raise InputError(
+            f"model.projector_dim is {model.projector_dim}, but without model.text_projector the "
+            "images meet the text vectors in their own dimension; set one, or the other to null"
+        )
 
 
 def _check_micro_batch(config: TrainConfig) -> None:
@@ -131,7 +159,7 @@ def _check_optim(config: TrainConfig) -> None:
         }
     )
     build_optimizer([nn.Linear(1, 1)], optim, 1)
-    learning_rate_by_step(optim, 1, 1)
+    learning_rate_by_step(optim, 1, 1, 1.0)
 
 
 def warn_small_lars_batch(config: TrainConfig, global_batch_size: int) -> None:

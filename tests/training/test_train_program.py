@@ -286,7 +286,7 @@ def test_non_finite_loss_is_exit_code_3(train, prepared):
         (["optim.restart_epochs=-1"], "optim.restart_epochs is -1.0"),
         (["feed.prefetch=0"], "feed.prefetch is 0"),
         (["feed.workers=-1"], "feed.workers is -1"),
-        (["text.name=word2vec"], "choose one of lsa, minilm, folder"),
+        (["text.name=word2vec"], "choose one of lsa, minilm, cxr_bert_"),
         (["text.path=missing"], "missing"),
         (["resume=missing.ckpt"], "cannot be read"),
         (["output_dir=/proc/run"], "cannot write into /proc/run"),
