@@ -1,7 +1,6 @@
 """Prepared data: one table of studies and one memory map of images, in the same order."""
 
 import hashlib
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +62,7 @@ class Prepared:
     @cached_property
     def manifest(self) -> pd.DataFrame:
         """All columns, kept in memory from the first use on."""
-        return pd.read_parquet(io.BytesIO(self._table_bytes()))
+        return pq.read_table(pa.BufferReader(self._table_bytes())).to_pandas()
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Read one column; nothing is kept.
@@ -125,11 +124,16 @@ class Prepared:
     def _columns(self, names: Sequence[str]) -> pa.Table:
         return pq.read_table(pa.BufferReader(self._table_bytes()), columns=names)
 
-    def _table_bytes(self) -> bytes:
-        """The file of the table, of which it is certain that it belongs to ``images``."""
+    def _table_bytes(self) -> pa.Buffer:
+        """The file of the table, of which it is certain that it belongs to ``images``.
+
+        The memory is Arrow's: its threads may let go of it while Python ends, and bytes of Python's
+        would then abort the process (exit code 134).
+        """
         file = self.path / MANIFEST
         try:
-            content = file.read_bytes()
+            with pa.OSFile(str(file)) as opened:
+                content = opened.read_buffer()
         except OSError as error:
             raise InputError(f"{file} cannot be read: {error.strerror}; prepare again") from error
         if hashlib.sha256(content).hexdigest() != self.info["hashes"][MANIFEST]:
