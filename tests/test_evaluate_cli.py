@@ -390,7 +390,7 @@ def test_generated_studies_are_made_and_on_overwrite_replaced(tmp_path, encoder)
         ([*TUNE, "task.lr=0"], "task.lr is 0.0; give a number above 0"),
         ([*TUNE, "task.lr=nan"], "task.lr is nan"),
         ([*TUNE, "task.weight_decay=-1"], "task.weight_decay is -1.0"),
-        ([*TUNE, "task.image_size=512"], "task.image_size is 512; give 32 to 256"),
+        ([*TUNE, "task.image_size=513"], "task.image_size is 513; give 32 to 512"),
         ([*TUNE, "task.augment.scale_min=0"], "augment.scale_min is 0.0"),
         ([*TUNE, "compute.precision=fp8"], "compute.precision is 'fp8'"),
     ],

@@ -1,4 +1,4 @@
-"""One X-ray file to one 256 x 256 grey image."""
+"""One X-ray file to one square grey image."""
 
 import struct
 import zlib
@@ -21,31 +21,33 @@ __all__ = [
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 
-def read_image(path: Path | str) -> np.ndarray:
+def read_image(path: Path | str, size: int = IMAGE_SIZE) -> np.ndarray:
     """Read a PNG, JPEG or DICOM file by the rule of ``square_image``.
 
     Args:
         path: 8 or 16 bit, grey or colour; colour becomes luminance, alpha is dropped.
             DICOM is known by its content, whatever the name; see ``read_dicom``.
+        size: height and width of the result, pixels.
 
     Returns:
-        (256, 256) uint8.
+        (size, size) uint8.
 
     Raises:
         Rejected: missing, empty, truncated, constant, too large, or not an image.
         InputError: a DICOM file, and pydicom is not installed.
     """
-    return square_image(read_grey(path))
+    return square_image(read_grey(path), size)
 
 
-def square_image(grey: np.ndarray) -> np.ndarray:
-    """Spread an image over 0 to 255, scale its longer side to 256, centre it on black.
+def square_image(grey: np.ndarray, size: int = IMAGE_SIZE) -> np.ndarray:
+    """Spread an image over 0 to 255, scale its longer side to ``size``, centre it on black.
 
     Args:
         grey: (H, W) unsigned integers.
+        size: height and width of the result, pixels.
 
     Returns:
-        (256, 256) uint8.
+        (size, size) uint8.
 
     Raises:
         Rejected: all pixels are equal.
@@ -56,11 +58,11 @@ def square_image(grey: np.ndarray) -> np.ndarray:
     values = np.arange(low, high + 1)
     spread = np.rint((values - low) * 255 / (high - low)).astype(np.uint8)
     stretched = Image.fromarray(spread[grey - grey.dtype.type(low)])
-    return _place(stretched, grey.shape)
+    return _place(stretched, grey.shape, size)
 
 
 def square_mask(mask: np.ndarray) -> np.ndarray:
-    """Bring a mask to the place that ``square_image`` gives its image.
+    """Bring a mask to the place that ``square_image`` gives its image of 256 x 256.
 
     Args:
         mask: (H, W) bool.
@@ -69,12 +71,12 @@ def square_mask(mask: np.ndarray) -> np.ndarray:
         (256, 256) bool: pixels of which half is covered. A mask too small for that keeps the
         pixels that it covers most, so no lesion is lost.
     """
-    cover = _place(Image.fromarray(mask.astype(np.uint8) * 255), mask.shape)
+    cover = _place(Image.fromarray(mask.astype(np.uint8) * 255), mask.shape, IMAGE_SIZE)
     return cover >= min(128, max(int(cover.max()), 1))
 
 
 def square_box(box: Sequence[float], height: int, width: int) -> list[float]:
-    """Bring a box to the place that ``square_image`` gives its image.
+    """Bring a box to the place that ``square_image`` gives its image of 256 x 256.
 
     Args:
         box: x, y, width, height in pixels of the (height, width) image.
@@ -90,18 +92,18 @@ def square_box(box: Sequence[float], height: int, width: int) -> list[float]:
     return [left + x * across, top + y * down, box_width * across, box_height * down]
 
 
-def square_geometry(height: int, width: int) -> tuple[int, int, int, int]:
-    """Where a (height, width) image comes to lie: top, left, height, width within 256 x 256."""
-    scale = IMAGE_SIZE / max(height, width)
+def square_geometry(height: int, width: int, size: int = IMAGE_SIZE) -> tuple[int, int, int, int]:
+    """Where a (height, width) image comes to lie: top, left, height, width within size x size."""
+    scale = size / max(height, width)
     high, wide = (max(1, round(side * scale)) for side in (height, width))
-    return (IMAGE_SIZE - high) // 2, (IMAGE_SIZE - wide) // 2, high, wide
+    return (size - high) // 2, (size - wide) // 2, high, wide
 
 
-def _place(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
-    top, left, height, width = square_geometry(*shape)
+def _place(image: Image.Image, shape: tuple[int, int], size: int) -> np.ndarray:
+    top, left, height, width = square_geometry(*shape, size)
     # Pillow widens the filter when it shrinks: that is the antialias.
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
-    square = np.zeros((IMAGE_SIZE, IMAGE_SIZE), np.uint8)
+    square = np.zeros((size, size), np.uint8)
     square[top : top + height, left : left + width] = np.asarray(resized)
     return square
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,10 @@ from mflag.runtime.atomic_write import file_sha256
 
 # 2: uncertain labels are kept as -1, a row is an image.
 FORMAT = 2
+# Pixels a side that images are stored with unless stored_size says otherwise; lesions.parquet is
+# always drawn on this grid.
 IMAGE_SIZE = 256
+STORED_SIZES = (224, 256, 320, 512)
 MANIFEST = "manifest.parquet"
 SPLITS = ("train", "valid", "test")
 LABEL_PREFIX = "label/"
@@ -41,7 +45,8 @@ class Prepared:
             ``attribute/NAME``. Some datasets have ``study`` (id of the report, which several
             images may share), ``view`` (PA, AP, ..., "" unknown), ``sex`` (M, F, "" unknown) and
             ``age`` (years, NaN unknown). Read when first asked for.
-        images: (n, 256, 256) uint8, read-only memory map; row r belongs to row r of ``manifest``.
+        images: (n, S, S) uint8, S = ``image_size``, read-only memory map; row r belongs to row r of
+            ``manifest``.
         info: the content of ``prepared.json``.
     """
 
@@ -52,6 +57,11 @@ class Prepared:
     def __len__(self) -> int:
         """Number of studies."""
         return int(self.info["count"])
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the stored images, pixels."""
+        return int(self.info["image_size"])
 
     @cached_property
     def manifest(self) -> pd.DataFrame:
@@ -146,16 +156,16 @@ def open_prepared(path: Path | str, *, check_hashes: bool = False) -> Prepared:
     for file in (table, images):
         if not file.is_file():
             raise InputError(f"{file} is missing; run mflag.prepare again with out={path}")
-    expected = info["count"] * IMAGE_SIZE * IMAGE_SIZE
+    shape = (info["count"], info["image_size"], info["image_size"])
+    expected = math.prod(shape)
     if images.stat().st_size != expected:
         raise InputError(
             f"{images} was cut short: {images.stat().st_size} bytes, but {info['count']} images"
-            f" need {expected}; run mflag.prepare again with out={path}"
+            f" of {shape[1]} x {shape[2]} need {expected}; run mflag.prepare again with out={path}"
         )
     for file in (table, images) if check_hashes else (table,):
         if file_sha256(file) != info["hashes"][file.name]:
             raise InputError(f"{file} was altered after prepare; run mflag.prepare again")
-    shape = (info["count"], IMAGE_SIZE, IMAGE_SIZE)
     pixels = (
         np.memmap(images, np.uint8, "r", shape=shape)
         if info["count"]
@@ -178,6 +188,8 @@ def _read_info(path: Path) -> dict[str, Any]:
         info = json.loads(file.read_text())
         version = info["format"]
         info["count"], info["hashes"]["manifest.parquet"], info["hashes"]["images.u8"]
+        if info["image_size"] not in STORED_SIZES:
+            raise ValueError(f"image_size {info['image_size']!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{file} is damaged ({error}); run mflag.prepare again with out={path}"

@@ -14,8 +14,8 @@ from mflag.data.augment import check_augment
 from mflag.data.label_policy import check_label_policy
 from mflag.data.manifest import (
     ATTRIBUTE_PREFIX,
-    IMAGE_SIZE,
     LABEL_PREFIX,
+    STORED_SIZES,
     Prepared,
     open_prepared,
 )
@@ -113,6 +113,12 @@ def open_data(config: EvaluateConfig, out: Path) -> Prepared:
     else:
         folder = Path(config.data.path)
     prepared = open_prepared(folder)
+    if (config.task.image_size or 0) > prepared.image_size:
+        raise InputError(
+            f"task.image_size is {config.task.image_size}, but {folder} stores images of "
+            f"{prepared.image_size} x {prepared.image_size}; give that or less, or prepare with a "
+            "larger stored_size"
+        )
     if not prepared.labels:
         found = ", ".join(map(str, prepared.manifest.columns))
         raise InputError(
@@ -179,9 +185,10 @@ def _check_finetuning(task: TaskConfig) -> None:
         raise InputError(f"task.lr is {task.lr}; give a number above 0")
     if not 0 <= task.weight_decay < float("inf"):
         raise InputError(f"task.weight_decay is {task.weight_decay}; give 0 or more")
-    if task.image_size is not None and not MIN_IMAGE_SIZE <= task.image_size <= IMAGE_SIZE:
+    largest = max(STORED_SIZES)
+    if task.image_size is not None and not MIN_IMAGE_SIZE <= task.image_size <= largest:
         raise InputError(
-            f"task.image_size is {task.image_size}; give {MIN_IMAGE_SIZE} to {IMAGE_SIZE}, or null "
+            f"task.image_size is {task.image_size}; give {MIN_IMAGE_SIZE} to {largest}, or null "
             "for the encoder's own"
         )
     check_augment(task.augment)

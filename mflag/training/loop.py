@@ -81,9 +81,8 @@ class TrainingLoop:
     def run(self) -> bool:
         """Train to the end, or to a signal; returns whether the end was reached."""
         run, total = self._run, self._run.total_steps
-        pins = run.compute.device.type == "cuda"
         size = self._config.train.image_size
-        reader = BatchReader(run.prepared, run.stream, size, pins=pins)
+        reader = BatchReader(run.prepared, run.stream, size, device=run.compute.device)
         feed = open_feed(self._config.feed, reader, range(self._done, total))
         try:
             with (

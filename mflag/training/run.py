@@ -22,7 +22,7 @@ from mflag.models.projector import build_projector
 from mflag.runtime.device import Compute, choose_compute
 from mflag.training.model import PretrainingLoss
 from mflag.training.optimizer import build_optimizer, learning_rate_by_step
-from mflag.training.validate import warn_small_lars_batch
+from mflag.training.validate import check_stored_size, warn_small_lars_batch
 
 
 @dataclass
@@ -99,6 +99,7 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.model.arch, config.model.init)
     prepared = _open_data(config)
+    check_stored_size(config, prepared)
     if data_hashes not in (None, prepared.info["hashes"]):
         raise InputError(
             f"cannot resume: {prepared.path} holds other data than the checkpoint was trained on; "
