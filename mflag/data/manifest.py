@@ -188,8 +188,6 @@ def _read_info(path: Path) -> dict[str, Any]:
         info = json.loads(file.read_text())
         version = info["format"]
         info["count"], info["hashes"]["manifest.parquet"], info["hashes"]["images.u8"]
-        if info["image_size"] not in STORED_SIZES:
-            raise ValueError(f"image_size {info['image_size']!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{file} is damaged ({error}); run mflag.prepare again with out={path}"
@@ -198,6 +196,11 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{file} has format {version} but this version reads format {FORMAT}; "
             "run mflag.prepare again"
+        )
+    if info.get("image_size") not in STORED_SIZES:
+        raise InputError(
+            f"{file} is damaged (image_size {info.get('image_size')!r}); run mflag.prepare again "
+            f"with out={path}"
         )
     return info
 
