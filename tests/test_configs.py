@@ -14,7 +14,10 @@ from mflag.config.export import ExportConfig
 from mflag.config.prepare import PrepareConfig
 from mflag.config.train import TrainConfig
 from mflag.losses.presets import ORTHOGONALITY_PRESETS
+from mflag.models.projector import build_projector
+from mflag.training.optimizer import learning_rate_by_step
 from mflag.training.validate import validate
+from tests.models.tiny_bert import write_bert
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PROGRAMS = {
@@ -67,9 +70,47 @@ def test_help_explains_every_key(program, capsys):
         ), key
 
 
-@pytest.mark.parametrize("option", [o for o in OPTIONS if o.startswith("preset=")])
+PRESETS = [option for option in OPTIONS if option.startswith("preset=")]
+
+
+@pytest.mark.parametrize("option", [o for o in PRESETS if "unfreeze" not in o])
 def test_every_preset_is_valid(option):
     validate(compose("train", option, "data.path=prepared"))
+
+
+@pytest.mark.parametrize("last", range(1, 7))
+def test_unfreezing_is_recommended_with_the_last_text_layers_trained(last, tmp_path):
+    text = f"text.path={write_bert(tmp_path / 'bert', num_hidden_layers=6)}"
+    base = compose("train", "preset=recommended", "data.path=prepared", text)
+    config = compose("train", f"preset=ablation/unfreeze_{last}", "data.path=prepared", text)
+    validate(config)
+    assert config.text.unfreeze_last == last
+    assert "vision learning rate" in config.assumed[0]
+    base.text.unfreeze_last, base.assumed = last, config.assumed
+    assert config == base
+
+
+def test_the_authors_projections_have_the_parameters_of_their_code():
+    model = compose("train", "preset=authors").model
+    vision, text = (
+        build_projector(kind, width, model.projector_hidden_dim, model.projector_dim)
+        for kind, width in ((model.projector, 2048), (model.text_projector, 768))
+    )
+    counts = [sum(p.numel() for p in module.parameters()) for module in (vision, text)]
+    assert counts == [6_298_624, 3_677_184]
+
+
+def test_the_authors_restart_every_2083_steps_of_mimic_cxr():
+    optim = compose("train", "preset=authors").optim
+    studies, batch = 213_384, 512
+    rate = learning_rate_by_step(optim, studies // batch, 51 * 416, studies / batch)
+    assert [rate(step) > 0.9 for step in (0, 2082, 2083, 4165, 4166)] == [1, 0, 1, 0, 1]
+    assert int(50 * studies // 4 // batch * 0.4) == 2083
+
+
+def test_the_authors_images_wrap_and_no_others_do():
+    wrapping = [o for o in PRESETS if compose("train", o).data.wrap_bug]
+    assert wrapping == ["preset=authors"]
 
 
 def test_the_paper_takes_a_trust_coefficient_of_one_and_says_that_it_is_assumed():

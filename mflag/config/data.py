@@ -13,3 +13,6 @@ class DataConfig:
     path: str | None = option(None, "folder of mflag.prepare; wins over data=phantom")
     size: int = option(256, "generated studies, all splits together")
     seed: int = option(0, "seed of the generated studies")
+    wrap_bug: bool = option(
+        False, "white becomes black, as the authors' x 256 in 8 bits makes it (training only)"
+    )

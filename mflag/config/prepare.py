@@ -40,6 +40,17 @@ class DatasetConfig:
 
 
 @dataclass
+class PhantomConfig:
+    """Generated studies as a raw dataset."""
+
+    format: str | None = option(
+        None,
+        "write generated studies as mimic_cxr, chexpert, nih, rsna, siim, openi or csv would be "
+        "on disk, instead of preparing them",
+    )
+
+
+@dataclass
 class PrepareConfig:
     """From raw images and reports to one table and one memory map."""
 
@@ -56,6 +67,7 @@ class PrepareConfig:
     workers: int | None = option(None, "processes; null takes one a CPU, with ray of the cluster")
     launcher: LauncherConfig = group(LauncherConfig)
     overwrite: bool = option(False, "replace what other options left in out")
+    phantom: PhantomConfig = group(PhantomConfig)
 
 
 ConfigStore.instance().store(name="prepare_schema", node=PrepareConfig)

@@ -58,7 +58,7 @@ def build_text_table(
     start = time.monotonic()
     texts = prepared.column("text").cast(pa.large_string())
     training = prepared.rows("train")
-    source = choose_text_source(config)
+    source = choose_text_source(config, cache=prepared.path / "text")
     key = _key(source, config, texts, training)
     path = kept_path(prepared, key)
     table = _read_cached(path, key, len(texts))
@@ -162,7 +162,8 @@ def _embed(
     made = source.embed(unique, [unique[place] for place in of_row[training]], device)
     if not np.isfinite(made.vectors).all():
         raise InputError(f"{source.identity['model']} gave non-finite text vectors; check it")
-    unit, has_vector = _unit_vectors(made.vectors, of_row[training], config.center)
+    is_empty = np.array([not text.strip() for text in unique])
+    unit, has_vector = _unit_vectors(made.vectors, of_row[training], is_empty, config.center)
     with_vector = unit[of_row[training][has_vector[of_row[training]]]]
     if len(with_vector) == 0:
         raise InputError("no training report has a text vector; check the text column")
@@ -179,12 +180,12 @@ def _embed(
 
 
 def _unit_vectors(
-    vectors: np.ndarray, training: np.ndarray, center: bool
+    vectors: np.ndarray, training: np.ndarray, is_empty: np.ndarray, center: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of unit length in float64, and which rows have a direction at all."""
     vectors = vectors.astype(np.float64)
     length = np.linalg.norm(vectors, axis=1)
-    has_vector = length > _ZERO * length.mean()
+    has_vector = (length > _ZERO * length.mean()) & ~is_empty
     with_vector = training[has_vector[training]]
     if center and len(with_vector):
         vectors = vectors - vectors[with_vector].mean(0)

@@ -14,14 +14,18 @@ from mflag.models.text_encoder import (
     embed_batch,
     length_batches,
     load_text_encoder,
-    minilm_folder,
     tokenize,
+)
+from mflag.models.text_folder import (
+    minilm_folder,
+    model_settings,
     tokenizer_sha256,
     weights_sha256,
 )
+from mflag.models.text_hub import PUBLISHED, published_folder
 from mflag.runtime.progress import progress
 
-NAMES = ("lsa", "minilm", "folder")
+NAMES = ("lsa", "minilm", *PUBLISHED, "folder")
 
 
 @dataclass(frozen=True)
@@ -52,21 +56,68 @@ class TextSource:
     embed: Callable[[Sequence[str], Sequence[str], str], TextVectors]
 
 
-def choose_text_source(config: TextConfig) -> TextSource:
+def choose_text_source(config: TextConfig, cache: Path | None = None) -> TextSource:
     """Find what ``text.name`` or ``text.path`` asks for.
+
+    Args:
+        config: which encoder, and how.
+        cache: folder for the safetensors form of weights that lie in a read-only folder.
 
     Raises:
         InputError: unknown name, missing package, folder or weights.
     """
+    model = find_language_model(config)
+    if model is None:
+        return _lsa_source(config.dim)
+    return _folder_source(*model, config, cache)
+
+
+def find_language_model(config: TextConfig) -> tuple[str, Path] | None:
+    """Return name and folder of the language model that a configuration asks for; None for lsa.
+
+    Raises:
+        InputError: unknown name, missing package or folder, or another model than was named.
+    """
+    path = None if config.path is None else Path(config.path)
     if config.name not in NAMES:
         raise InputError(f"text.name is {config.name!r}; choose one of {', '.join(NAMES)}")
-    if config.path is not None:
-        return _folder_source(Path(config.path).name, Path(config.path), config)
-    if config.name == "minilm":
-        return _folder_source("all-MiniLM-L6-v2", minilm_folder(), config)
+    if config.name in PUBLISHED:
+        folder = published_folder(config.name, path, config.download, config.revision)
+        return config.name, folder
+    if config.download:
+        raise InputError(
+            f"text.download is true, but text={config.name} is no model of the hub; take one of "
+            f"{', '.join(PUBLISHED)}"
+        )
+    if path is not None:
+        return path.name, path
     if config.name == "folder":
         raise InputError("text.path is null; text.name=folder needs text.path=FOLDER")
-    return _lsa_source(config.dim)
+    return ("all-MiniLM-L6-v2", minilm_folder()) if config.name == "minilm" else None
+
+
+def check_unfreezing(config: TextConfig) -> None:
+    """Refuse a number of trained layers that the text encoder does not have.
+
+    Raises:
+        InputError: negative, with lsa, or more than there are.
+    """
+    count = config.unfreeze_last
+    if count < 0:
+        raise InputError(f"text.unfreeze_last is {count}; give 0 or more")
+    if count == 0:
+        return
+    model = find_language_model(config)
+    if model is None:
+        raise InputError(
+            f"text.unfreeze_last is {count}, but text=lsa has no layers; add text=minilm, or "
+            "text=cxr_bert_general text.path=FOLDER"
+        )
+    layers = model_settings(model[1]).get("num_hidden_layers")
+    if layers is not None and count > layers:
+        raise InputError(
+            f"text.unfreeze_last is {count}, but {model[0]} has {layers} layers; give 0 to {layers}"
+        )
 
 
 def _lsa_source(dim: int) -> TextSource:
@@ -79,9 +130,9 @@ def _lsa_source(dim: int) -> TextSource:
     return TextSource(identity | {"most_dim": str(dim)}, embed)
 
 
-def _folder_source(name: str, folder: Path, config: TextConfig) -> TextSource:
+def _folder_source(name: str, folder: Path, config: TextConfig, cache: Path | None) -> TextSource:
     def embed(texts: Sequence[str], training: Sequence[str], device: str) -> TextVectors:
-        encoder = load_text_encoder(folder, config.pooling, config.max_length)
+        encoder = load_text_encoder(folder, config.pooling, config.max_length, cache)
         encoder.model.to(device)
         token_ids, truncated = tokenize(encoder, texts)
         vectors = np.empty((len(texts), encoder.model.config.hidden_size), np.float32)

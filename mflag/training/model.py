@@ -1,5 +1,6 @@
 """Encoder, projector and losses: from images and text vectors to one number."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -26,16 +27,22 @@ class PretrainingLoss(nn.Module):
     """
 
     measured_share: Tensor
+    table: Tensor | None
 
     def __init__(
-        self, config: LossConfig, table: Tensor | None, projector: nn.Module | None
+        self,
+        config: LossConfig,
+        table: Tensor | None,
+        projector: nn.Module | None,
+        text_projector: nn.Module | None = None,
     ) -> None:
         """Build the losses.
 
         Args:
             config: weights and normalisation.
-            table: (M, D) frozen text vectors; None without alignment loss.
-            projector: (B, N) → (B, D); None without alignment loss.
+            table: (M, D) frozen text vectors; None without alignment loss, or when text trains.
+            projector: (B, N) → (B, E); None without alignment loss.
+            text_projector: (K, D) → (K, E), trained too; None compares with the text itself, D = E.
         """
         super().__init__()
         self.orthogonality = OrthogonalityLoss(
@@ -49,6 +56,7 @@ class PretrainingLoss(nn.Module):
         )
         self.alignment = AlignmentLoss(config.alignment_factor)
         self.projector = projector
+        self.text_projector = text_projector
         self.register_buffer("table", table, persistent=False)
         self.alignment_weight = config.alignment_weight
         self.fixed_weight = config.orthogonality_weight
@@ -69,19 +77,23 @@ class PretrainingLoss(nn.Module):
         """Whether the orthogonality loss is computed at all."""
         return self.share is not None or bool(self.fixed_weight)
 
-    def forward(self, z: Tensor, text_rows: Tensor, step: int) -> StepLosses:
+    def forward(
+        self, z: Tensor, text_rows: Tensor, step: int, vectors: Tensor | None = None
+    ) -> StepLosses:
         """Return the losses of a batch.
 
         Args:
             z: (B, N) pooled latents, part of the encoder's graph.
             text_rows: (B,) int64 rows of the table, on the CPU; -1 where a study has no vector.
             step: from 0; the balance is measured at every ``share_every``-th.
+            vectors: (K, D) of the K studies with text, from text layers in training; None takes
+                them from the table.
         """
         zero = z.new_zeros((), dtype=torch.float32)
         if self.projector is None:
             orthogonality = self.orthogonality(z)
             return StepLosses((self.fixed_weight or 0.0) * orthogonality, zero, orthogonality)
-        alignment = self._align(z, text_rows)
+        alignment = self._align(z, text_rows, vectors)
         if not self.has_orthogonality:
             return StepLosses(self.alignment_weight * alignment, alignment, zero)
         orthogonality = self.orthogonality(z)
@@ -89,16 +101,25 @@ class PretrainingLoss(nn.Module):
             self._balance(alignment, orthogonality, z, step), alignment, orthogonality
         )
 
-    def _align(self, z: Tensor, text_rows: Tensor) -> Tensor:
+    def _align(self, z: Tensor, text_rows: Tensor, vectors: Tensor | None) -> Tensor:
         assert self.projector is not None
         projected = self.projector(z)
         known = (text_rows >= 0).nonzero()[:, 0]
-        if len(known) == 0:
+        # A projection with BatchNorm needs two texts.
+        if len(known) < (1 if self.text_projector is None else 2):
             return 0.0 * projected.float().sum()
         if len(known) < len(text_rows):
             projected, text_rows = projected[known.to(z.device)], text_rows[known]
         rows = text_rows.to(z.device, non_blocking=True)
-        return self.alignment(projected, self.table, index=rows)
+        if vectors is None and self.text_projector is None:
+            return self.alignment(projected, self.table, index=rows)
+        if vectors is None:
+            assert self.table is not None
+            # The table's rows have length 1; a language model's, after LayerNorm, about √D.
+            vectors = self.table[rows].float() * math.sqrt(self.table.shape[1])
+        if self.text_projector is not None:
+            vectors = self.text_projector(vectors)
+        return self.alignment(projected.float(), vectors.float())
 
     def _balance(self, alignment: Tensor, orthogonality: Tensor, z: Tensor, step: int) -> Tensor:
         weighted = self.alignment_weight * alignment

@@ -15,7 +15,7 @@ _CARD = """# {arch} pre-trained with mflag
 | | |
 | --- | --- |
 | architecture | torchvision `{arch}` without `fc`; (B, 3, H, W) to (B, {embedding_dim}) |
-| parameters | encoder {encoder_parameters:,}; projector {projector_parameters:,}; text: frozen |
+| parameters | {parameters} |
 | input | grey image, three equal channels, {image_size} × {image_size}, (x − 0.5) / 0.5 of 0..1 |
 | training data | `{dataset}`, {studies:,} studies of {patients:,} patients in the training split |
 | text vectors | {text} |
@@ -62,7 +62,7 @@ def write_model_card(
         folder: of the run.
         config: of the run.
         prepared: the training data.
-        facts: encoder_parameters, projector_parameters, text, steps_per_epoch, world_size, lr.
+        facts: parameters, text, steps_per_epoch, world_size, lr.
         last_figures: of the last logging point.
     """
     train = prepared.rows("train")

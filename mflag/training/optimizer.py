@@ -43,15 +43,22 @@ def build_optimizer(
 
 
 def learning_rate_by_step(
-    config: OptimConfig, steps_per_epoch: int, total_steps: int
+    config: OptimConfig, steps_per_epoch: int, total_steps: int, batches_per_epoch: float
 ) -> Callable[[int], float]:
     """Return the function from step (from 0) to the factor of the peak learning rate.
+
+    Args:
+        config: schedule and its lengths in epochs.
+        steps_per_epoch: whole batches an epoch.
+        total_steps: of the run.
+        batches_per_epoch: studies over batch, not rounded: what a restart's period is made of, so
+            that the authors' T_0 comes out to the step.
 
     Raises:
         InputError: unknown schedule, or a warm-up longer than the run.
     """
     restarts = config.schedule == "cosine_restarts"
-    period = max(1, int(config.restart_epochs * steps_per_epoch)) if restarts else total_steps
+    period = max(1, int(config.restart_epochs * batches_per_epoch)) if restarts else total_steps
     warmup = round(config.warmup_epochs * steps_per_epoch)
 
     def factor(step: int) -> float:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
@@ -19,9 +21,11 @@ from mflag.errors import InputError
 from mflag.models.encoder import build_encoder
 from mflag.models.encoder_file import EMBEDDING_DIM
 from mflag.models.projector import build_projector
+from mflag.models.trained_text import TrainedText
 from mflag.runtime.device import Compute, choose_compute
 from mflag.training.model import PretrainingLoss
 from mflag.training.optimizer import build_optimizer, learning_rate_by_step
+from mflag.training.text_side import build_trained_text
 from mflag.training.validate import check_stored_size, warn_small_lars_batch
 
 
@@ -30,8 +34,10 @@ class Run:
     """The parts of a run.
 
     Attributes:
-        text: vectors of the reports, or None without alignment loss.
-        text_rows: (n,) int64 on the CPU, by manifest row: row of the text table, or -1.
+        text: vectors of the reports, or None without alignment loss or with trained text.
+        trained_text: the text encoder when its last layers train, else None.
+        text_rows: (n,) int64 on the CPU, by manifest row: row of the text table, or place among
+            the texts of ``trained_text``, or -1.
         rate: from step, from 0, to the factor of the peak learning rate.
     """
 
@@ -40,6 +46,7 @@ class Run:
     prepared: Prepared
     stream: IndexStream
     text: TextTable | None
+    trained_text: TrainedText | None
     text_rows: Tensor
     encoder: nn.Module
     projector: nn.Module | None
@@ -54,16 +61,21 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """Weights, statistics, optimizer and balance: all that a step changes."""
-        return {
+        state = {
             "encoder": self.encoder.state_dict(),
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
+        if self.trained_text is not None:
+            state["text"] = self.trained_text.trained_state()
+        return state
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take what ``state`` returned."""
         self.encoder.load_state_dict(state["encoder"])
         self.loss.load_state_dict(state["loss"])
+        if self.trained_text is not None:
+            self.trained_text.load_trained_state(state["text"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
@@ -108,14 +120,26 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
     size = len(prepared.rows("train"))
     stream = IndexStream(size, config.train.batch_size, config.seed)
     warn_small_lars_batch(config, stream.global_batch_size)
-    text = None
-    if config.loss.alignment_weight:
+    text, trained_text = None, None
+    text_rows = torch.full((len(prepared),), -1)
+    if config.loss.alignment_weight and config.text.unfreeze_last:
+        trained_text, text_rows = build_trained_text(
+            prepared,
+            config.text,
+            seed=config.seed,
+            device=compute.device,
+            measure_center=data_hashes is None,
+        )
+    elif config.loss.alignment_weight:
         text = build_text_table(prepared, config.text, device=str(compute.device))
-    projector = None if text is None else _projector(config, text)
-    loss = PretrainingLoss(config.loss, None if text is None else text.embeddings, projector)
+        text_rows = text.rows
+    projector, text_projector = _projectors(config, text, trained_text)
+    table = None if text is None else text.embeddings
+    loss = PretrainingLoss(config.loss, table, projector, text_projector)
     encoder.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     loss.to(compute.device)
-    optimizer = build_optimizer([encoder, loss], config.optim, stream.global_batch_size)
+    modules = [encoder, loss, *([] if trained_text is None else [trained_text])]
+    optimizer = build_optimizer(modules, config.optim, stream.global_batch_size)
     total = config.train.epochs * stream.steps_per_epoch
     return Run(
         config=config,
@@ -123,12 +147,15 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
         prepared=prepared,
         stream=stream,
         text=text,
-        text_rows=torch.full((len(prepared),), -1) if text is None else text.rows,
+        trained_text=None if trained_text is None else trained_text.train(),
+        text_rows=text_rows,
         encoder=encoder.train(),
         projector=projector,
         loss=loss.train(),
         optimizer=optimizer,
-        rate=learning_rate_by_step(config.optim, stream.steps_per_epoch, total),
+        rate=learning_rate_by_step(
+            config.optim, stream.steps_per_epoch, total, size / stream.global_batch_size
+        ),
     )
 
 
@@ -142,17 +169,45 @@ def _try_losses(config: TrainConfig, compute: Compute) -> None:
 
 def _open_data(config: TrainConfig) -> Prepared:
     if config.data.path is not None:
-        return open_prepared(config.data.path)
+        prepared = open_prepared(config.data.path)
+        if config.loss.alignment_weight:
+            _refuse_without_reports(prepared)
+        return prepared
     folder = Path(config.output_dir) / "data"
     print(f"generating {config.data.size} studies into {folder}", file=sys.stderr)
     size, seed = config.data.size, config.data.seed
     return prepare_phantom(folder, size, seed, replace_other=config.overwrite)
 
 
-def _projector(config: TrainConfig, text: TextTable) -> nn.Module:
-    return build_projector(
-        config.model.projector,
-        EMBEDDING_DIM[config.model.arch],
-        config.model.projector_hidden_dim,
-        text.embeddings.shape[1],
-    )
+def _refuse_without_reports(prepared: Prepared) -> None:
+    """Say what a set of images alone can be used for.
+
+    Raises:
+        InputError: no training study has a report.
+    """
+    training = prepared.rows("train")
+    texts = prepared.column("text").take(pa.array(training))
+    if not pc.any(pc.not_equal(pc.utf8_trim_whitespace(texts), "")).as_py():
+        raise InputError(
+            f"{prepared.path} has no reports in its {len(training):,} training studies, which the "
+            "alignment loss needs; add preset=ablation/orth_only to train on images alone, or "
+            "pre-train on a dataset with reports and use this one in mflag.evaluate"
+        )
+
+
+def _projectors(
+    config: TrainConfig, text: TextTable | None, trained: TrainedText | None
+) -> tuple[nn.Module | None, nn.Module | None]:
+    """The projector of the images, and that of the texts or None."""
+    if text is not None:
+        text_dim = text.embeddings.shape[1]
+    elif trained is not None:
+        text_dim = trained.dim
+    else:
+        return None, None
+    model = config.model
+    meet, hidden = model.projector_dim or text_dim, model.projector_hidden_dim
+    projector = build_projector(model.projector, EMBEDDING_DIM[model.arch], hidden, meet)
+    if model.text_projector == "none":
+        return projector, None
+    return projector, build_projector(model.text_projector, text_dim, hidden, meet)

@@ -16,7 +16,8 @@ from mflag.runtime.checkpoint import list_checkpoints, newest_checkpoint, read_c
 # May differ between a run and its continuation.
 FREE_KEYS = ("output_dir", "overwrite", "resume", "assumed", "compute", "feed", "log", "checkpoint")
 ARTEFACTS = (
-    "encoder.safetensors", "projector.safetensors", "text_embeddings.safetensors", "model_card.md",
+    "encoder.safetensors", "projector.safetensors", "text_embeddings.safetensors",
+    "text_projector.safetensors", "text_encoder.safetensors", "model_card.md",
     "metrics.jsonl", "config.yaml", "checkpoints", "tensorboard",
 )  # fmt: skip
 

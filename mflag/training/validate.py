@@ -6,14 +6,15 @@ import sys
 
 from torch import nn
 
+from mflag.config.model import ModelConfig
 from mflag.config.train import TrainConfig
 from mflag.data.augment import check_augment
 from mflag.data.feeds import check_feed
 from mflag.data.manifest import IMAGE_SIZE, STORED_SIZES, Prepared
-from mflag.data.text_vectors import choose_text_source
+from mflag.data.text_vectors import check_unfreezing, choose_text_source
 from mflag.errors import InputError
 from mflag.models.encoder_file import EMBEDDING_DIM
-from mflag.models.projector import build_projector
+from mflag.models.projector import PROJECTORS, build_projector
 from mflag.training.model import PretrainingLoss
 from mflag.training.optimizer import build_optimizer, learning_rate_by_step
 
@@ -57,15 +58,14 @@ def validate(config: TrainConfig) -> None:
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}; this version trains with one process"
         )
     check_feed(config.feed)
-    if config.loss.alignment_weight:
-        choose_text_source(config.text)  # refuses a missing package, folder or weights
+    _check_text(config)
     if config.train.batch_size > config.data.size and config.data.path is None:
         raise InputError(
             f"train.batch_size is {config.train.batch_size}, but data.size is {config.data.size}; "
             "give a smaller batch or more studies"
         )
     check_augment(config.augment)
-    build_projector(config.model.projector, 1, config.model.projector_hidden_dim, 1)
+    _check_projectors(config.model)
     _check_micro_batch(config)
     _check_loss(config)
     _check_optim(config)
@@ -83,6 +83,34 @@ def check_stored_size(config: TrainConfig, prepared: Prepared) -> None:
             f"train.image_size is {asked}, but {prepared.path} stores images of {stored} x {stored}"
             f"; prepare with stored_size={min(s for s in STORED_SIZES if s >= asked)}, or give "
             f"{stored} or less"
+        )
+
+
+def _check_text(config: TrainConfig) -> None:
+    if config.loss.alignment_weight:
+        choose_text_source(config.text)  # refuses a missing package, folder or weights
+        check_unfreezing(config.text)
+    elif config.text.unfreeze_last:
+        raise InputError(
+            f"text.unfreeze_last is {config.text.unfreeze_last}, but loss.alignment_weight is 0 "
+            "and no text is read; set text.unfreeze_last=0"
+        )
+
+
+def _check_projectors(model: ModelConfig) -> None:
+    build_projector(model.projector, 1, model.projector_hidden_dim, 1)
+    if model.text_projector not in ("none", *PROJECTORS):
+        raise InputError(
+            f"model.text_projector is {model.text_projector!r}; choose one of none, "
+            f"{', '.join(PROJECTORS)}"
+        )
+    if model.projector_dim is None:
+        return
+    _at_least(1, {"model.projector_dim": model.projector_dim})
+    if model.text_projector == "none":
+        raise InputError(
+            f"model.projector_dim is {model.projector_dim}, but without model.text_projector the "
+            "images meet the text vectors in their own dimension; set one, or the other to null"
         )
 
 
@@ -144,7 +172,7 @@ def _check_optim(config: TrainConfig) -> None:
         }
     )
     build_optimizer([nn.Linear(1, 1)], optim, 1)
-    learning_rate_by_step(optim, 1, 1)
+    learning_rate_by_step(optim, 1, 1, 1.0)
 
 
 def warn_small_lars_batch(config: TrainConfig, global_batch_size: int) -> None:

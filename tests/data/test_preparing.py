@@ -21,13 +21,11 @@ from mflag.errors import InputError
 # Prepares with the options of argv[1] and dies by SIGKILL in the middle of its second note.
 KILLED = """
 import json, os, signal, sys
-from mflag.config.launcher import LauncherConfig
-from mflag.config.prepare import DatasetConfig, PrepareConfig
+from omegaconf import OmegaConf
+from mflag.config.prepare import PrepareConfig
 from mflag.data import preparing
 from mflag.data.partial_images import PartialImages
-options = json.loads(sys.argv[1])
-options["dataset"] = DatasetConfig(**options["dataset"])
-options["launcher"] = LauncherConfig(**options["launcher"])
+options = OmegaConf.merge(OmegaConf.structured(PrepareConfig), json.loads(sys.argv[1]))
 note, notes = PartialImages.note, []
 def note_or_die(self, chunk, results):
     if notes:
@@ -37,7 +35,7 @@ def note_or_die(self, chunk, results):
     notes.append(chunk)
     note(self, chunk, results)
 PartialImages.note = note_or_die
-preparing.prepare(PrepareConfig(**options))
+preparing.prepare(OmegaConf.to_object(options))
 """
 
 

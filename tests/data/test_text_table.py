@@ -146,7 +146,7 @@ def test_a_kept_table_of_other_reports_is_refused(prepared):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        (TextConfig(name="nix"), "text.name is 'nix'; choose one of lsa, minilm, folder"),
+        (TextConfig(name="nix"), "text.name is 'nix'; choose one of lsa, minilm, cxr_bert_"),
         (TextConfig(name="folder"), "text.path is null"),
         (TextConfig(path="nowhere"), "text.path is 'nowhere', which is no model folder"),
         (TextConfig(dim=0), "text.dim is 0"),

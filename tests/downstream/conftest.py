@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from mflag.config.evaluate import EvaluateConfig
-from mflag.data.manifest import Prepared
+from mflag.data.manifest import FORMAT, Prepared, open_prepared
 from mflag.downstream.study import Study, plan_study
+from mflag.runtime.atomic_write import file_sha256, write_json
 
 SPLITS = ["train"] * 40 + ["valid"] * 20 + ["test"] * 20
 
@@ -20,9 +21,25 @@ def with_disc(images: np.ndarray, disc: np.ndarray) -> np.ndarray:
     return images
 
 
+def write_folder(
+    folder: Path, manifest: pd.DataFrame, dataset: str, images: np.ndarray | None = None
+) -> Prepared:
+    """Write a prepared folder and open it; without ``images`` they are holes."""
+    folder.mkdir(parents=True)
+    manifest.to_parquet(folder / "manifest.parquet")
+    with open(folder / "images.u8", "wb") as file:
+        if images is not None:
+            file.write(images.tobytes())
+        file.truncate(len(manifest) * 256 * 256)
+    hashes = {name: file_sha256(folder / name) for name in ("manifest.parquet", "images.u8")}
+    info = {"format": FORMAT, "dataset": dataset, "count": len(manifest), "hashes": hashes}
+    write_json(folder / "prepared.json", info)
+    return open_prepared(folder)
+
+
 @pytest.fixture
-def make_prepared() -> Callable[..., Prepared]:
-    """Give prepared data in memory: noise with a bright disc where ``label/disc`` is 1."""
+def make_prepared(tmp_path: Path) -> Callable[..., Prepared]:
+    """Give prepared data: noise with a bright disc where ``label/disc`` is 1."""
 
     def make(splits: list[str] = SPLITS, dataset: str = "csv", **columns: Any) -> Prepared:
         random = np.random.default_rng(0)
@@ -36,13 +53,14 @@ def make_prepared() -> Callable[..., Prepared]:
             "text": "",
             "label/disc": disc.astype(np.float32),
         }
-        return Prepared(Path("none"), pd.DataFrame(table | columns), images, {"dataset": dataset})
+        folder = tmp_path / f"prepared{len(list(tmp_path.iterdir()))}"
+        return write_folder(folder, pd.DataFrame(table | columns), dataset, images)
 
     return make
 
 
 @pytest.fixture
-def make_study(make_prepared: Callable[..., Prepared]) -> Callable[..., Study]:
+def make_study(tmp_path: Path) -> Callable[..., Study]:
     """Give a study without images of a table with ``splits`` and more columns."""
 
     def make(
@@ -50,12 +68,13 @@ def make_study(make_prepared: Callable[..., Prepared]) -> Callable[..., Study]:
         dataset: str = "csv", **columns: Any,
     ) -> Study:  # fmt: skip
         count = len(splits)
-        table = {"id": np.arange(count), "patient": np.arange(count), "split": splits, "text": ""}
+        ids = [f"{number}" for number in range(count)]
+        table = {"id": ids, "patient": ids, "split": splits, "text": ""}
         manifest = pd.DataFrame(table | columns)
-        images = np.empty((count, 0, 0), np.uint8)
         config = EvaluateConfig()
         config.task.label_policy, config.task.resamples = policy, 50
-        prepared = Prepared(Path("none"), manifest, images, {"dataset": dataset})
+        folder = tmp_path / f"study{len(list(tmp_path.iterdir()))}"
+        prepared = write_folder(folder, manifest, dataset)
         return plan_study(config, list(fractions), prepared)
 
     return make

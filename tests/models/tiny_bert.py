@@ -26,3 +26,29 @@ def write_bert(folder: Path, *, seed: int = 0, **settings: object) -> Path:
         written = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(written | settings))
     return folder
+
+
+def write_masked_lm(folder: Path, *, seed: int = 0, cxr: bool = False) -> Path:
+    """The BERT of ``write_bert`` inside a masked-LM model, as a pickled .bin and ``vocab.txt``.
+
+    Args:
+        folder: made when missing.
+        seed: of the weights.
+        cxr: with the projection head, the config and the remote code of CXR-BERT specialized.
+    """
+    plain = transformers.BertModel.from_pretrained(write_bert(folder / "trunk", seed=seed))
+    config = json.loads((folder / "trunk" / "config.json").read_text())
+    model = transformers.BertForMaskedLM(plain.config)
+    model.bert.load_state_dict(plain.state_dict(), strict=False)
+    tensors = dict(model.state_dict())
+    tensors["bert.embeddings.position_ids"] = torch.arange(48)[None]
+    if cxr:
+        config |= {"model_type": "cxr-bert", "projection_size": 16, "hidden_dropout_prob": 0.25}
+        config["auto_map"] = {"AutoModel": "modeling_cxrbert.CXRBertModel"}
+        (folder / "modeling_cxrbert.py").write_text("raise RuntimeError('remote code ran')")
+        tensors["cls_projection_head.dense_to_hidden.weight"] = torch.randn(16, 32)
+        tensors["cls_projection_head.LayerNorm.weight"] = torch.randn(16)
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "vocab.txt").write_text((folder / "trunk" / "vocab.txt").read_text())
+    torch.save(tensors, folder / "pytorch_model.bin")
+    return folder

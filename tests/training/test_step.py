@@ -9,9 +9,14 @@ from mflag.config.train import TrainConfig
 from mflag.data.augment import draw_parameters
 from mflag.data.feeds import Batch
 from mflag.models.encoder import build_encoder
+from mflag.models.projector import build_projector
+from mflag.models.text_encoder import load_text_encoder
+from mflag.models.tokens import Tokens
+from mflag.models.trained_text import TrainedText
 from mflag.runtime.device import choose_compute
 from mflag.training.model import PretrainingLoss
-from mflag.training.step import TrainingStep, keep_batchnorm_statistics
+from mflag.training.step import TrainingStep, keep_batchnorm_statistics, wrap_white
+from tests.models.tiny_bert import write_bert
 
 B, DIM = 8, 512
 
@@ -21,23 +26,30 @@ def batch():
     return Batch(images, torch.arange(B))
 
 
-def one_step(micro_batch_size, loss_config=None, text_rows=None):
+def one_step(
+    micro_batch_size, loss_config=None, text_rows=None, text=None, text_projector=None, wraps=False
+):
     """Gradients of one SGD step with BatchNorm in eval mode, by parameter name."""
     torch.manual_seed(0)
     encoder = build_encoder("resnet18").eval()
     projector = nn.Linear(DIM, 6)
-    table = nn.functional.normalize(torch.randn(B, 6)).half()
-    loss = PretrainingLoss(loss_config or LossConfig(), table, projector)
+    table = nn.functional.normalize(torch.randn(B, 6 if text is None else 32)).half()
+    if text is not None and text_projector is None:
+        projector = nn.Linear(DIM, 32)
+    loss = PretrainingLoss(loss_config or LossConfig(), table, projector, text_projector)
     optimizer = torch.optim.SGD([*encoder.parameters(), *loss.parameters()], lr=0.0)
     config = TrainConfig()
     config.train.image_size = 32
     config.train.micro_batch_size = micro_batch_size
+    config.data.wrap_bug = wraps
     compute = choose_compute(ComputeConfig(device="cpu", precision="fp32"))
-    step = TrainingStep(encoder, loss, optimizer, compute, config)
+    step = TrainingStep(encoder, loss, optimizer, compute, config, text)
     drawn = draw_parameters(AugmentConfig(), 0, 0, torch.arange(B).numpy())
     rows = torch.arange(B) if text_rows is None else text_rows
     losses = step.run(batch(), drawn, rows, 0)
     modules = {"encoder": encoder, "projector": projector}
+    modules |= {} if text is None else {"text": text}
+    modules |= {} if text_projector is None else {"text_projector": text_projector}
     gradients = {
         f"{name}.{key}": value.grad.clone()
         for name, module in modules.items()
@@ -54,6 +66,59 @@ def test_micro_batches_give_the_gradients_of_the_whole_batch():
     assert gradients.keys() == expected.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def build_text(folder):
+    encoder = load_text_encoder(folder, "mean", 32)
+    texts = ["the lungs are clear", "no effusion", "heart is enlarged . small nodule", "clear"]
+    return TrainedText(encoder, Tokens(encoder, texts), last=1).train()
+
+
+@pytest.mark.parametrize("projects", [False, True], ids=["text-itself", "text-projected"])
+def test_micro_batches_with_trained_text_give_the_gradients_of_the_whole_batch(tmp_path, projects):
+    folder = write_bert(tmp_path / "bert")
+    rows = torch.tensor([0, 1, -1, 3, 2, 1, 0, 3])
+    results = []
+    for size in (None, 2):
+        torch.manual_seed(1)
+        projection = build_projector("mlp_bn", 32, 8, 6) if projects else None
+        results.append(one_step(size, None, rows, build_text(folder), projection))
+    (whole, expected, loss), (parts, gradients, _) = results
+    torch.testing.assert_close(parts, whole)
+    assert float(loss.measured_share) == pytest.approx(0.1, rel=1e-4)
+    assert gradients.keys() == expected.keys()
+    assert sum(name.startswith("text.") for name in gradients) == 16
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_text_projection_is_left_out_where_fewer_than_two_studies_have_text(count):
+    rows = torch.full((B,), -1)
+    rows[:count] = 0
+    losses, _, _ = one_step(None, text_rows=rows, text_projector=build_projector("mlp_bn", 6, 8, 6))
+    assert float(losses.alignment) == 0
+
+
+def test_a_text_projection_trains_on_the_table():
+    torch.manual_seed(1)
+    projection = build_projector("mlp_bn", 6, 8, 6)
+    losses, gradients, _ = one_step(None, text_projector=projection)
+    reached = [name for name, value in gradients.items() if name.startswith("text_projector")]
+    assert 0 < float(losses.alignment) < 4 and len(reached) == 6
+
+
+def test_wrapping_turns_white_black_and_leaves_the_rest():
+    white = torch.tensor([0, 100, 200, 254, 255], dtype=torch.uint8)
+    assert wrap_white(white).tolist() == [0, 100, 200, 254, 0]
+
+
+def test_wrapping_changes_what_the_encoder_sees(monkeypatch):
+    images = torch.full((B, 1, 64, 64), 255, dtype=torch.uint8)
+    images[:, :, :32] = 0
+    monkeypatch.setattr(torch, "randint", lambda *_, **__: images)
+    plain, wrapped = (one_step(None, wraps=wraps)[0] for wraps in (False, True))
+    assert float(plain.orthogonality) != float(wrapped.orthogonality)
 
 
 def test_share_holds_at_the_first_step():

@@ -252,7 +252,7 @@ def test_non_finite_loss_is_exit_code_3(train, prepared):
         (["feed.reserve_gb=-1"], "feed.reserve_gb is -1.0"),
         (["feed.prefetch=0"], "feed.prefetch is 0"),
         (["feed.workers=-1"], "feed.workers is -1"),
-        (["text.name=word2vec"], "choose one of lsa, minilm, folder"),
+        (["text.name=word2vec"], "choose one of lsa, minilm, cxr_bert_"),
         (["text.path=missing"], "missing"),
         (["resume=missing.ckpt"], "cannot be read"),
         (["output_dir=/proc/run"], "cannot write into /proc/run"),

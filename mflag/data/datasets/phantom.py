@@ -28,11 +28,7 @@ def read(config: PrepareConfig) -> Source:
         InputError: a key is missing, out of range, or of another dataset.
     """
     refuse_unread_keys(config, {"dataset.size", "dataset.seed"})
-    size, seed = config.dataset.size, config.dataset.seed
-    if size is None or size < 1:
-        raise InputError(f"dataset.size is {size}; give 1 or more")
-    if seed is None or seed < 0:
-        raise InputError(f"dataset.seed is {seed}; give 0 or more")
+    size, seed = read_size_and_seed(config)
     funnel = Funnel()
     funnel.add("studies generated", size)
     names = [f"study {index}" for index in range(size)]
@@ -47,6 +43,20 @@ def read(config: PrepareConfig) -> Source:
         funnel=funnel,
         prefer="processes",  # on 2 cores 2.2 times as fast as one; threads gain nothing
     )
+
+
+def read_size_and_seed(config: PrepareConfig) -> tuple[int, int]:
+    """``dataset.size`` and ``dataset.seed``.
+
+    Raises:
+        InputError: one is missing or out of range.
+    """
+    size, seed = config.dataset.size, config.dataset.seed
+    if size is None or size < 1:
+        raise InputError(f"dataset.size is {size}; give 1 or more")
+    if seed is None or seed < 0:
+        raise InputError(f"dataset.seed is {seed}; give 0 or more")
+    return size, seed
 
 
 def load(item: tuple[int, int]) -> tuple[np.ndarray, Record]:

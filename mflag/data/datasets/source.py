@@ -82,7 +82,7 @@ def refuse_unread_keys(config: PrepareConfig, read: set[str]) -> None:
         InputError: a key outside ``read`` was given.
     """
     name = config.dataset.name
-    given = {"root": config.root, "csv": config.csv}
+    given = {"root": config.root, "csv": config.csv, "phantom.format": config.phantom.format}
     given |= {f"dataset.{key}": value for key, value in vars(config.dataset).items()}
     for key, value in given.items():
         if value is not None and key not in read | {"dataset.name"}:

@@ -115,7 +115,8 @@ def _add_clavicles(bones: Array, frame: Frame, fractures: Sequence[Fracture], dr
         a = np.maximum(side * frame.u[area], 0.0)
         half = 0.027 + 0.016 * bump((a * (1.0 / 0.22)) ** 2) + 0.006 * ramp(a - 0.9, 0.2)
         height = line.take(np.minimum(a * 1000.0, len(A_AXIS) - 1).astype(np.intp))
-        below, factor = frame.v[area] - height, 1.0
+        below = frame.v[area] - height
+        factor: np.ndarray | float = 1.0
         for fracture in fractures:
             if fracture.on_left == (side > 0):
                 beyond = a - fracture.places[0] + fracture.tilt * below

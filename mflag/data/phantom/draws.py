@@ -27,6 +27,8 @@ class Purpose(IntEnum):
     EXPOSURE = 6
     REPORT = 7
     DISTRACTORS = 8
+    PERSON = 64  # what only the raw formats need: sex, age, dates
+    ACQUISITION = 65
 
 
 class Draws:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets.mimic_cxr_tables import LABELS
 
 REPORT = """\
@@ -104,3 +105,14 @@ class MimicTree:
         if name.endswith(".gz"):
             content = gzip.compress(content, mtime=0)
         (self.root / name).write_bytes(content)
+
+
+def config_of(tree: MimicTree, **options: Any) -> PrepareConfig:
+    """The defaults of configs/dataset/mimic_cxr.yaml, but for ``options``."""
+    defaults: dict[str, Any] = {
+        "views": ["PA", "AP"], "split": "official", "labels": "chexpert",
+        "sections": ["impression", "findings"], "min_words": 3,
+    }  # fmt: skip
+    dataset = DatasetConfig(name="mimic_cxr", **(defaults | options))
+    root = tree.root
+    return PrepareConfig(dataset=dataset, root=str(root), out=str(root.parent / "out"), workers=2)

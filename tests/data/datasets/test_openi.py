@@ -1,23 +1,16 @@
 """Open-i on invented reports and, where it is there, on the real archive."""
 
-import gzip
-import io
 import json
 import os
-import tarfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
-from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets import openi
 from mflag.data.datasets.openi_labels import RULES, label_columns
 from mflag.data.datasets.openi_reports import (
-    BrokenReport,
     Report,
     parse_report,
     read_files,
@@ -25,6 +18,7 @@ from mflag.data.datasets.openi_reports import (
 from mflag.data.images import read_image
 from mflag.data.preparing import prepare
 from mflag.errors import InputError
+from tests.data.datasets.openi_tree import BOMB, OpeniTree, config_of, image_names, xml
 
 REAL_DATA = Path(
     os.environ.get("MFLAG_REAL_DATA", Path(__file__).parents[3].parent / "shared" / "data")
@@ -35,69 +29,9 @@ real = pytest.mark.skipif(
 )
 
 
-def xml(number, images=2, findings="Lungs are clear.", impression="No disease.", mesh="normal"):
-    panels = "".join(f'<parentImage id="{name}"/>' for name in image_names(number, images))
-    terms = "".join(f"<major>{term}</major>" for term in filter(None, mesh.split(";")))
-    return (
-        f'<?xml version="1.0" encoding="utf-8"?>\n<eCitation><uId id="CXR{number}"/><Abstract>'
-        f'<AbstractText Label="FINDINGS">{findings}</AbstractText>'
-        f'<AbstractText Label="IMPRESSION">{impression}</AbstractText></Abstract>'
-        f"<MeSH>{terms}<automatic>Opacity</automatic></MeSH>{panels}</eCitation>"
-    )
-
-
-def image_names(number, images=2):
-    return [f"CXR{number}_IM-{number:04}-{place}001" for place in range(1, images + 1)]
-
-
-class OpeniTree:
-    """Ten reports of two images, until a test spoils some."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.reports = {f"{number}.xml": xml(number) for number in range(1, 11)}
-
-    def image(self, number, place=0) -> Path:
-        return self.root / "NLMCXR_png" / f"{image_names(number)[place]}.png"
-
-    def write(self, packed=True) -> "OpeniTree":
-        (self.root / "NLMCXR_png").mkdir(parents=True)
-        for number in range(1, 11):
-            for place in range(2):
-                pixels = np.random.default_rng(2 * number + place).integers(0, 256, (24, 20))
-                Image.fromarray(pixels.astype(np.uint8)).save(self.image(number, place))
-        if packed:
-            write_archive(self.root / "NLMCXR_reports.tgz", self.reports)
-            return self
-        (self.root / "ecgen-radiology").mkdir()
-        for name, text in self.reports.items():
-            (self.root / "ecgen-radiology" / name).write_text(text)
-        return self
-
-
-def write_archive(path: Path, reports: dict[str, str], *more: tarfile.TarInfo) -> None:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, text in reports.items():
-            member = tarfile.TarInfo(f"ecgen-radiology/{name}")
-            member.size = len(text.encode())
-            archive.addfile(member, io.BytesIO(text.encode()))
-        for member in more:
-            archive.addfile(member, io.BytesIO(b"\0" * member.size))
-
-
 @pytest.fixture
 def tree(tmp_path):
     return OpeniTree(tmp_path / "openi")
-
-
-def config_of(tree, csv=None, **options):
-    defaults: dict[str, Any] = {
-        "views": ["PA", "AP"], "split": "patient", "labels": "major",
-        "sections": ["impression", "findings"], "min_words": 1,
-    }  # fmt: skip
-    dataset = DatasetConfig(name="openi", **(defaults | options))
-    out = str(tree.root.parent / "out")
-    return PrepareConfig(dataset=dataset, root=str(tree.root), csv=csv, out=out, workers=2)
 
 
 def funnel_of(config):
@@ -162,88 +96,6 @@ def test_every_planted_fault_is_counted_and_listed(tree):
         "CXR7_IM-0007-1001": "missing file",
         "CXR8_IM-0008-1001": "truncated or damaged",
     }
-
-
-BOMB = (
-    '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">'
-    + "".join(
-        f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("abcdefgh", "bcdefghi", strict=True)
-    )
-    + "]><x>&i;</x>"
-)
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (BOMB, "document type"),
-        ('<!DOCTYPE x SYSTEM "file:///etc/passwd"><x/>', "document type"),
-        ('<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><x>&e;</x>', "document type"),
-        ("<x>&undeclared;</x>", "XML is broken"),
-        ("<x>" * 10_000, "nested deeper"),
-        ("", "XML is broken"),
-        ("no XML", "XML is broken"),
-        ("<a/><b/>", "XML is broken"),
-        ("\0" * 100, "XML is broken"),
-        ('<?xml version="1.0" encoding="nonsense"?><x/>', "XML is broken"),
-        ("<x>" + " " * (1 << 20) + "</x>", "larger than 1 MiB"),
-        ("<eCitation/>", "without uId"),
-        ('<eCitation><uId id="CXR1"/><parentImage/></eCitation>', "parentImage without id"),
-    ],
-    ids=lambda value: repr(value[:12]),
-)
-def test_hostile_xml_is_refused_with_a_reason(content, reason):
-    with pytest.raises(BrokenReport, match=reason):
-        parse_report(content.encode())
-
-
-def test_a_report_in_latin_1_is_read():
-    text = xml(1, findings="Größe").replace("utf-8", "iso-8859-1")
-    assert parse_report(text.encode("latin-1")).sections["findings"] == "Größe"
-
-
-def test_what_an_archive_names_leads_nowhere(tmp_path):
-    escape, link, folder = (tarfile.TarInfo(name) for name in ("../../x.xml", "l.xml", "d.xml"))
-    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    folder.type = tarfile.DIRTYPE
-    (tmp_path / "in").mkdir()
-    archive = tmp_path / "in" / "NLMCXR_reports.tgz"
-    write_archive(archive, {"1.xml": xml(1)}, escape, link, folder)
-    assert [name for name, _ in read_files(archive)] == ["1.xml", "x.xml"]
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["NLMCXR_reports.tgz", "in"]
-
-
-def test_a_member_that_is_too_large_is_cut_and_rejected(tmp_path):
-    large = tarfile.TarInfo("2.xml")
-    large.size = 3 << 20
-    write_archive(tmp_path / "a.tgz", {}, large)
-    [(_, content)] = read_files(tmp_path / "a.tgz")
-    with pytest.raises(BrokenReport, match="larger than 1 MiB"):
-        parse_report(content)
-
-
-def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("mflag.data.datasets.openi_reports.MAX_ARCHIVE_BYTES", 1 << 20)
-    large = tarfile.TarInfo("other.bin")
-    large.size = 3 << 20
-    write_archive(tmp_path / "a.tgz", {"1.xml": xml(1)}, large)
-    with pytest.raises(InputError, match="unpacks to more than 1 GiB"):
-        read_files(tmp_path / "a.tgz")
-
-
-@pytest.mark.parametrize("content", [b"", b"junk", gzip.compress(b"junk" * 300)])
-def test_a_damaged_archive_is_refused(tmp_path, content):
-    (tmp_path / "a.tgz").write_bytes(content)
-    with pytest.raises(InputError, match="damaged|has no XML file"):
-        read_files(tmp_path / "a.tgz")
-
-
-def test_an_archive_that_was_cut_short_is_refused(tree):
-    tree.write()
-    path = tree.root / "NLMCXR_reports.tgz"
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(InputError, match="is damaged"):
-        openi.read(config_of(tree))
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,8 @@ def statistics(study: Study, mask: np.ndarray) -> tuple[float, float]:
     """Return brightness and fine detail in a mask, each less than in the mirrored place."""
     grey = (study.image - study.image.mean()) / study.image.std()
     detail = np.abs(grey - np.roll(grey, 2, axis=0)) + np.abs(grey - np.roll(grey, 2, axis=1))
-    return tuple(float(x[mask].mean() - x[:, ::-1][mask].mean()) for x in (grey, detail))
+    brightness, fine = (x[mask].mean() - x[:, ::-1][mask].mean() for x in (grey, detail))
+    return float(brightness), float(fine)
 
 
 @pytest.mark.parametrize("case", sorted(set(CASES) - {"mediastinum", "heart", "edema"}))

@@ -1,5 +1,6 @@
 import math
 import re
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ NEVER = (
 )
 
 
-def condition_of(finding: str, side: str, amount: float, **others: object) -> list[Condition]:
+def condition_of(finding: str, side: str, amount: float, **others: Any) -> list[Condition]:
     """Return the finding once for each of its kinds."""
     return [
         Condition(finding, side, "lower", amount, kind=kind, **others)
