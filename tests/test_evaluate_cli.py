@@ -48,7 +48,13 @@ def write_prepared(folder, dataset="csv", splits=SPLITS, **columns):
     images.tofile(folder / "images.u8")
     names = ("manifest.parquet", "images.u8")
     hashes = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
-    info = {"format": FORMAT, "dataset": dataset, "count": count, "hashes": hashes}
+    info = {
+        "format": FORMAT,
+        "dataset": dataset,
+        "count": count,
+        "image_size": 256,
+        "hashes": hashes,
+    }
     (folder / "prepared.json").write_text(json.dumps(info))
     return folder
 
@@ -391,6 +397,11 @@ def test_generated_studies_are_made_and_on_overwrite_replaced(tmp_path, encoder)
         ([*TUNE, "task.lr=nan"], "task.lr is nan"),
         ([*TUNE, "task.weight_decay=-1"], "task.weight_decay is -1.0"),
         ([*TUNE, "task.image_size=512"], "task.image_size is 512; give 32 to 256"),
+        ([*TUNE, "data.path=good", "task.image_size=513"], "image_size is 513; give 32 to 512"),
+        (
+            [*TUNE, "data.path=good", "task.image_size=320"],
+            "stores images of 256 x 256; give that or less",
+        ),
         ([*TUNE, "task.augment.scale_min=0"], "augment.scale_min is 0.0"),
         ([*TUNE, "compute.precision=fp8"], "compute.precision is 'fp8'"),
     ],

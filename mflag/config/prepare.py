@@ -60,6 +60,9 @@ class PrepareConfig:
         None, "csv: file with a row an image; openi: table of the DICOM headers"
     )
     out: str | None = option(None, "folder to write; null is data/NAME of the dataset")
+    stored_size: int = option(
+        256, "height and width of the stored images, pixels: 224, 256, 320 or 512"
+    )
     max_reject_fraction: float = option(0.1, "give up when more of the rows than this is rejected")
     workers: int | None = option(None, "processes; null takes one a CPU, with ray of the cluster")
     launcher: LauncherConfig = group(LauncherConfig)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,10 @@ from mflag.runtime.atomic_write import file_sha256
 
 # 2: uncertain labels are kept as -1, a row is an image.
 FORMAT = 2
+# Pixels a side that images are stored with unless stored_size says otherwise; lesions.parquet is
+# always drawn on this grid.
 IMAGE_SIZE = 256
+STORED_SIZES = (224, 256, 320, 512)
 MANIFEST = "manifest.parquet"
 SPLITS = ("train", "valid", "test")
 FILE, FILE_BYTES = "file", "file_bytes"
@@ -42,7 +46,8 @@ class Prepared:
             images may share), ``view`` (PA, AP, ..., "" unknown), ``sex`` (M, F, "" unknown) and
             ``age`` (years, NaN unknown). Images that came from files have ``file`` (below
             ``root`` of ``info``) and ``file_bytes``. Read when first asked for.
-        images: (n, 256, 256) uint8, read-only memory map; row r belongs to row r of ``manifest``.
+        images: (n, S, S) uint8, S = ``image_size``, read-only memory map; row r belongs to row r of
+            ``manifest``.
         info: the content of ``prepared.json``.
     """
 
@@ -157,16 +162,16 @@ def open_prepared(path: Path | str, *, check_hashes: bool = False) -> Prepared:
     for file in (table, images):
         if not file.is_file():
             raise InputError(f"{file} is missing; run mflag.prepare again with out={path}")
-    expected = info["count"] * IMAGE_SIZE * IMAGE_SIZE
+    shape = (info["count"], info["image_size"], info["image_size"])
+    expected = math.prod(shape)
     if images.stat().st_size != expected:
         raise InputError(
             f"{images} was cut short: {images.stat().st_size} bytes, but {info['count']} images"
-            f" need {expected}; run mflag.prepare again with out={path}"
+            f" of {shape[1]} x {shape[2]} need {expected}; run mflag.prepare again with out={path}"
         )
     for file in (table, images) if check_hashes else (table,):
         if file_sha256(file) != info["hashes"][file.name]:
             raise InputError(f"{file} was altered after prepare; run mflag.prepare again")
-    shape = (info["count"], IMAGE_SIZE, IMAGE_SIZE)
     pixels = (
         np.memmap(images, np.uint8, "r", shape=shape)
         if info["count"]
@@ -197,6 +202,11 @@ def _read_info(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{file} has format {version} but this version reads format {FORMAT}; "
             "run mflag.prepare again"
+        )
+    if info.get("image_size") not in STORED_SIZES:
+        raise InputError(
+            f"{file} is damaged (image_size {info.get('image_size')!r}); run mflag.prepare again "
+            f"with out={path}"
         )
     return info
 

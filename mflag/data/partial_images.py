@@ -1,6 +1,7 @@
 """Images that are being written: what is done survives a kill."""
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -10,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from mflag.data.manifest import IMAGE_SIZE
+from mflag.data.images import square_image
 from mflag.data.rejected import LeftOut, Rejected
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import write_json
 
 FOLDER = ".partial"
 CHUNK = 16  # studies between two notes: what a kill can cost, a worker
-IMAGE_BYTES = IMAGE_SIZE * IMAGE_SIZE
 
 # {"record": ...} or {"rejected": reason, "step": of the funnel, "by_rule": LeftOut}
 Result = dict[str, Any]
@@ -29,12 +29,14 @@ class PartialImages:
     Args:
         out: the folder that ``prepare`` fills.
         count: studies.
-        request: what is asked for; a folder with another request is refused or thrown away.
+        request: what is asked for, ``image_size`` among it; a folder with another request is
+            refused or thrown away.
     """
 
     def __init__(self, out: Path, count: int, request: dict[str, Any]) -> None:
         """Remember the request; nothing is written before ``open``."""
         self.count = count
+        self.image_size = int(request["image_size"])
         self.folder = out / FOLDER
         self.images = self.folder / "images.u8"
         self._request = {**request, "count": count, "chunk": CHUNK}
@@ -58,7 +60,7 @@ class PartialImages:
         try:
             self.folder.mkdir(parents=True)
             with open(self.images, "wb") as file:
-                file.truncate(self.count * IMAGE_BYTES)
+                file.truncate(self.count * self.image_size**2)
         except OSError as error:
             self.discard()
             raise InputError(
@@ -108,7 +110,7 @@ class LoadedChunk:
     Attributes:
         chunk: its number.
         results: a result a study.
-        images: (k, 256, 256) uint8 of the k studies that were not rejected; k = 0 when the worker
+        images: (k, S, S) uint8 of the k studies that were not rejected; k = 0 when the worker
             wrote them itself.
     """
 
@@ -120,11 +122,12 @@ class LoadedChunk:
 Load = Callable[[Any], tuple[np.ndarray, dict[str, Any]]]
 
 
-def load_chunk(load: Load, task: tuple[int, Sequence[Any]]) -> LoadedChunk:
+def load_chunk(load: Load, size: int, task: tuple[int, Sequence[Any]]) -> LoadedChunk:
     """Load the studies of a chunk; runs in a worker, on any machine.
 
     Args:
-        load: from an item to its image and record; raises ``Rejected``.
+        load: from an item to its image, of any size, and its record; raises ``Rejected``.
+        size: height and width to store, pixels.
         task: number of the chunk, and its items.
     """
     chunk, items = task
@@ -132,30 +135,32 @@ def load_chunk(load: Load, task: tuple[int, Sequence[Any]]) -> LoadedChunk:
     images = []
     for item in items:
         try:
-            image, record = load(item)
+            grey, record = load(item)
+            images.append(square_image(grey, size))
         except Rejected as rejected:
             by_rule = isinstance(rejected, LeftOut)
             reason = {"rejected": str(rejected), "step": rejected.step, "by_rule": by_rule}
             results.append(reason)
             continue
-        images.append(image)
         results.append({"record": record})
-    shape = (len(images), IMAGE_SIZE, IMAGE_SIZE)
-    return LoadedChunk(chunk, results, np.stack(images) if images else np.empty(shape, np.uint8))
+    none = np.empty((0, size, size), np.uint8)
+    return LoadedChunk(chunk, results, np.stack(images) if images else none)
 
 
 def write_chunk(loaded: LoadedChunk, path: Path) -> None:
     """Write the images of a chunk at their places in the file of all images."""
-    images = iter(loaded.images)
+    images, image_bytes = iter(loaded.images), math.prod(loaded.images.shape[1:])
     with open(path, "r+b") as file:
         for number, result in enumerate(loaded.results, loaded.chunk * CHUNK):
             if "record" in result:
-                os.pwrite(file.fileno(), next(images).tobytes(), number * IMAGE_BYTES)
+                os.pwrite(file.fileno(), next(images).tobytes(), number * image_bytes)
         os.fsync(file.fileno())
 
 
-def load_and_write_chunk(load: Load, path: Path, task: tuple[int, Sequence[Any]]) -> LoadedChunk:
+def load_and_write_chunk(
+    load: Load, size: int, path: Path, task: tuple[int, Sequence[Any]]
+) -> LoadedChunk:
     """Load the studies of a chunk and write their images; runs in a worker of this machine."""
-    loaded = load_chunk(load, task)
+    loaded = load_chunk(load, size, task)
     write_chunk(loaded, path)
     return replace(loaded, images=loaded.images[:0].copy())

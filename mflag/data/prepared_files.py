@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from mflag.data.datasets.source import Rejection, Source
 from mflag.data.manifest import (
     ATTRIBUTE_PREFIX,
-    IMAGE_SIZE,
     LABEL_PREFIX,
     MANIFEST,
     SPLITS,
@@ -25,7 +24,7 @@ from mflag.data.manifest import (
     column_names,
     open_prepared,
 )
-from mflag.data.partial_images import IMAGE_BYTES, PartialImages, Result
+from mflag.data.partial_images import PartialImages, Result
 from mflag.data.splits import check_splits, split_by_patient
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import atomic_write, file_sha256, remove_leftovers, write_json
@@ -53,7 +52,7 @@ def read_options(out: Path) -> dict[str, Any] | None:
     """What a finished ``out`` was asked for; None when it is not finished."""
     try:
         info = json.loads((out / INFO).read_text())
-        return {key: info[key] for key in ("format", "dataset", "options")}
+        return {key: info[key] for key in ("format", "dataset", "image_size", "options")}
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -69,7 +68,7 @@ def write_prepared(
 
     Args:
         out: the folder.
-        request: ``format``, ``dataset`` and ``options``.
+        request: ``format``, ``dataset``, ``image_size`` and ``options``.
         source: the dataset.
         results: a result an item of ``source``.
         partial: where the images are.
@@ -85,7 +84,7 @@ def write_prepared(
     for cached in (out / "text").glob(TEXT_CACHE):  # vectors of other reports, and nothing else
         _remove(cached)
     remove_leftovers(out)
-    _write_images(out / IMAGES, partial.images, kept, len(results))
+    _write_images(out / IMAGES, partial, kept)
     hashes = {IMAGES: file_sha256(out / IMAGES)}
     for name, table in {**tables, MANIFEST: manifest}.items():
         _write_parquet(out / name, table)
@@ -134,12 +133,12 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write_images(path: Path, partial: Path, kept: list[int], count: int) -> None:
-    if len(kept) == count:
+def _write_images(path: Path, partial: PartialImages, kept: list[int]) -> None:
+    if len(kept) == partial.count:
         with suppress(OSError):  # a file system without hard links copies
-            os.link(partial, path)
+            os.link(partial.images, path)
             return
-    images = np.memmap(partial, np.uint8, "r", shape=(count, IMAGE_BYTES))
+    images = np.memmap(partial.images, np.uint8, "r", shape=(partial.count, partial.image_size**2))
     with atomic_write(path) as file:
         for number in kept:
             file.write(images[number].tobytes())
@@ -181,7 +180,6 @@ def _summary(manifest: pd.DataFrame) -> dict[str, Any]:
     return {
         "count": len(manifest),
         "patients": int(manifest["patient"].nunique()),
-        "image_size": IMAGE_SIZE,
         "splits": {name: splits[name] for name in SPLITS},
         "labels": column_names(manifest, LABEL_PREFIX),
         "attributes": column_names(manifest, ATTRIBUTE_PREFIX),

@@ -10,7 +10,7 @@ from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets import READERS, Source
 from mflag.data.datasets.source import Rejection
 from mflag.data.launchers import Launcher, WorkersLostError, open_launcher
-from mflag.data.manifest import FORMAT, Prepared, open_prepared
+from mflag.data.manifest import FORMAT, STORED_SIZES, Prepared, open_prepared
 from mflag.data.partial_images import (
     CHUNK,
     PartialImages,
@@ -40,7 +40,7 @@ def prepare(config: PrepareConfig) -> Prepared:
     open_launcher(config.launcher, config.workers, "threads")  # refused before the data is read
     source = _reader(config.dataset.name)(config)
     out = Path(config.out or f"data/{config.dataset.name}")
-    request = {"format": FORMAT, "dataset": config.dataset.name, "options": source.options}
+    request = _request(config, source)
     partial = PartialImages(out, len(source.items), request)
     is_finished = _is_finished(out, request, partial, config.overwrite)
     for remark in source.remarks:
@@ -91,13 +91,19 @@ def prepare_phantom(
     dataset = DatasetConfig(name="phantom", size=size, seed=seed)
     config = PrepareConfig(dataset=dataset, out=str(out), workers=workers)
     if replace_other:
-        request = {
-            "format": FORMAT,
-            "dataset": "phantom",
-            "options": _reader("phantom")(config).options,
-        }
+        request = _request(config, _reader("phantom")(config))
         config.overwrite = read_options(Path(out)) not in (None, request)
     return prepare(config)
+
+
+def _request(config: PrepareConfig, source: Source) -> dict[str, Any]:
+    """All that the result depends on; with an equal request a run goes on or is finished."""
+    return {
+        "format": FORMAT,
+        "dataset": config.dataset.name,
+        "image_size": config.stored_size,
+        "options": source.options,
+    }
 
 
 def _reader(name: str) -> Any:
@@ -109,6 +115,11 @@ def _reader(name: str) -> Any:
 def _check_numbers(config: PrepareConfig) -> None:
     if not 0 <= config.max_reject_fraction <= 1:
         raise InputError(f"max_reject_fraction is {config.max_reject_fraction}; give 0 to 1")
+    if config.stored_size not in STORED_SIZES:
+        raise InputError(
+            f"stored_size is {config.stored_size}; choose one of "
+            f"{', '.join(map(str, STORED_SIZES))}"
+        )
     if config.workers is not None and config.workers < 1:
         raise InputError(f"workers is {config.workers}; give 1 or more, or null")
 
@@ -162,9 +173,9 @@ def _load_all(
             yield chunk, source.items[chunk * CHUNK : (chunk + 1) * CHUNK]
 
     work = (
-        functools.partial(load_and_write_chunk, source.load, partial.images)
+        functools.partial(load_and_write_chunk, source.load, partial.image_size, partial.images)
         if launcher.shares_disk
-        else functools.partial(load_chunk, source.load)
+        else functools.partial(load_chunk, source.load, partial.image_size)
     )
     with progress("prepare", "images", count, sum(map(len, done.values()))) as advance:
         for loaded in launcher.run(work, tasks(), len(todo)):

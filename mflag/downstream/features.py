@@ -18,7 +18,7 @@ def embed(
     """Return the encoder's features of some images.
 
     Args:
-        images: (n, 256, 256) uint8, memory map or array.
+        images: (n, S, S) uint8, memory map or array.
         rows: (k,) row numbers, ascending.
         encoder: the network and how its input is normalised.
         device: where to compute.
@@ -56,7 +56,7 @@ def input_batches(
     """Yield what an encoder sees of some images, unchanged but for size and normalisation.
 
     Args:
-        images: (n, 256, 256) uint8, memory map or array.
+        images: (n, S, S) uint8, memory map or array.
         rows: (k,) row numbers, ascending.
         encoder: gives mean and std.
         size: height and width of the input, pixels.

@@ -14,8 +14,8 @@ from mflag.config.evaluate import TaskConfig
 from mflag.config.feed import FeedConfig
 from mflag.config.optim import OptimConfig
 from mflag.data.augment import augment, draw_parameters
+from mflag.data.feeds import open_feed
 from mflag.data.feeds.batch import Batch, BatchReader
-from mflag.data.feeds.cache import CacheFeed
 from mflag.data.index_stream import IndexStream
 from mflag.data.manifest import Prepared
 from mflag.downstream.encoders import NamedEncoder
@@ -145,8 +145,9 @@ class _Tuning:
         self.trained = is_two_sided(labels[rows])
         self.stream = IndexStream(len(rows), min(config.batch_size, len(rows)), seed)
         self.steps = max(self.stream.steps_per_epoch, MIN_STEPS_PER_EPOCH)  # an epoch
-        pins = compute.device.type == "cuda"
-        self.reader = BatchReader(prepared, self.stream, self.size, pins=pins, rows=rows)
+        self.reader = BatchReader(
+            prepared, self.stream, self.size, device=compute.device, rows=rows
+        )
         self.network = _Network(encoder, labels.shape[1], compute, seed)
         self.optimizer = build_optimizer(
             [self.network],
@@ -162,7 +163,7 @@ class _Tuning:
         valid, test = self.prepared.rows("valid"), self.prepared.rows("test")
         chooses = bool((self.trained & is_two_sided(self.labels[valid])).any())
         total = self.steps * self.config.epochs
-        feed = CacheFeed(self.reader, range(total), FeedConfig())
+        feed = open_feed(FeedConfig(resident="false"), self.reader, range(total))
         bar = progress(f"fine-tuning {self.encoder.name}", "images", total * self.stream.batch_size)
         try:
             with bar as advance:

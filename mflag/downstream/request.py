@@ -16,6 +16,7 @@ from mflag.data.manifest import (
     ATTRIBUTE_PREFIX,
     IMAGE_SIZE,
     LABEL_PREFIX,
+    STORED_SIZES,
     Prepared,
     open_prepared,
 )
@@ -74,7 +75,9 @@ def check_request(config: EvaluateConfig) -> Request:
     protocols = _protocols(config.task.protocol)
     check_label_policy(config.task.label_policy)
     if "finetune" in protocols:
-        _check_finetuning(config.task)
+        # generated studies are stored at IMAGE_SIZE
+        largest = IMAGE_SIZE if config.data.path is None else max(STORED_SIZES)
+        _check_finetuning(config.task, largest)
     wanted = config.compute
     compute = choose_compute(
         ComputeConfig(device=wanted.device, threads=wanted.threads, precision=wanted.precision)
@@ -113,6 +116,12 @@ def open_data(config: EvaluateConfig, out: Path) -> Prepared:
     else:
         folder = Path(config.data.path)
     prepared = open_prepared(folder)
+    if (config.task.image_size or 0) > prepared.image_size:
+        raise InputError(
+            f"task.image_size is {config.task.image_size}, but {folder} stores images of "
+            f"{prepared.image_size} x {prepared.image_size}; give that or less, or prepare with a "
+            "larger stored_size"
+        )
     if not prepared.labels:
         found = ", ".join(map(str, prepared.manifest.columns))
         raise InputError(
@@ -170,7 +179,7 @@ def _protocols(wanted: Any) -> list[str]:
     return [name for name in PROTOCOLS if name in given]
 
 
-def _check_finetuning(task: TaskConfig) -> None:
+def _check_finetuning(task: TaskConfig, largest: int) -> None:
     for name, smallest in (("epochs", 1), ("patience", 1), ("batch_size", 2)):
         value = getattr(task, name)
         if value < smallest:  # BatchNorm needs two images
@@ -179,9 +188,9 @@ def _check_finetuning(task: TaskConfig) -> None:
         raise InputError(f"task.lr is {task.lr}; give a number above 0")
     if not 0 <= task.weight_decay < float("inf"):
         raise InputError(f"task.weight_decay is {task.weight_decay}; give 0 or more")
-    if task.image_size is not None and not MIN_IMAGE_SIZE <= task.image_size <= IMAGE_SIZE:
+    if task.image_size is not None and not MIN_IMAGE_SIZE <= task.image_size <= largest:
         raise InputError(
-            f"task.image_size is {task.image_size}; give {MIN_IMAGE_SIZE} to {IMAGE_SIZE}, or null "
+            f"task.image_size is {task.image_size}; give {MIN_IMAGE_SIZE} to {largest}, or null "
             "for the encoder's own"
         )
     check_augment(task.augment)

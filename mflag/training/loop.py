@@ -83,9 +83,8 @@ class TrainingLoop:
     def run(self) -> bool:
         """Train to the end, or to a signal; returns whether the end was reached."""
         run, total = self._run, self._run.total_steps
-        device, size = run.compute.device, self._config.train.image_size
-        pins = device.type == "cuda"
-        reader = BatchReader(run.prepared, run.stream, size, pins=pins, device=device)
+        size = self._config.train.image_size
+        reader = BatchReader(run.prepared, run.stream, size, device=run.compute.device)
         feed = open_feed(self._config.feed, reader, range(self._done, total))
         try:
             with (

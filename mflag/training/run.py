@@ -27,7 +27,7 @@ from mflag.runtime.device import Compute, choose_compute
 from mflag.training.model import PretrainingLoss
 from mflag.training.optimizer import build_optimizer, learning_rate_by_step
 from mflag.training.text_side import build_trained_text
-from mflag.training.validate import warn_small_lars_batch
+from mflag.training.validate import check_stored_size, warn_small_lars_batch
 
 
 @dataclass
@@ -113,6 +113,7 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
     encoder = build_encoder(config.model.arch, config.model.init)
     prepared = _open_data(config)
     check_feed_data(config.feed, prepared)
+    check_stored_size(config, prepared)
     if data_hashes not in (None, prepared.info["hashes"]):
         raise InputError(
             f"cannot resume: {prepared.path} holds other data than the checkpoint was trained on; "

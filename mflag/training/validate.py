@@ -10,6 +10,7 @@ from mflag.config.model import ModelConfig
 from mflag.config.train import TrainConfig
 from mflag.data.augment import check_augment
 from mflag.data.feeds import check_feed
+from mflag.data.manifest import IMAGE_SIZE, STORED_SIZES, Prepared
 from mflag.data.text_vectors import check_unfreezing, choose_text_source
 from mflag.errors import InputError
 from mflag.models.encoder_file import EMBEDDING_DIM
@@ -41,8 +42,10 @@ def validate(config: TrainConfig) -> None:
         },
     )
     _at_least(0, {"seed": config.seed, "data.seed": config.data.seed})
-    if config.train.image_size > 256 or config.train.image_size < 32:
-        raise InputError(f"train.image_size is {config.train.image_size}; give 32 to 256")
+    # generated studies are drawn and stored at this size
+    largest = IMAGE_SIZE if config.data.path is None else max(STORED_SIZES)
+    if not 32 <= config.train.image_size <= largest:
+        raise InputError(f"train.image_size is {config.train.image_size}; give 32 to {largest}")
     if config.model.arch not in EMBEDDING_DIM:
         known = ", ".join(EMBEDDING_DIM)
         raise InputError(f"model.arch is {config.model.arch!r}; choose one of {known}")
@@ -71,6 +74,21 @@ def validate(config: TrainConfig) -> None:
     _check_micro_batch(config)
     _check_loss(config)
     _check_optim(config)
+
+
+def check_stored_size(config: TrainConfig, prepared: Prepared) -> None:
+    """Refuse to train on images that would have to be enlarged.
+
+    Raises:
+        InputError: ``train.image_size`` is above the size of the stored images.
+    """
+    asked, stored = config.train.image_size, prepared.image_size
+    if asked > stored:
+        raise InputError(
+            f"train.image_size is {asked}, but {prepared.path} stores images of {stored} x {stored}"
+            f"; prepare with stored_size={min(s for s in STORED_SIZES if s >= asked)}, or give "
+            f"{stored} or less"
+        )
 
 
 def _check_text(config: TrainConfig) -> None:

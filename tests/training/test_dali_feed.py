@@ -15,7 +15,7 @@ from PIL import Image
 
 from mflag.config.feed import FeedConfig
 from mflag.config.prepare import DatasetConfig, PrepareConfig
-from mflag.data.feeds import FEEDS, BatchReader, check_feed, check_feed_data, open_feed
+from mflag.data.feeds import FEEDS, Batch, BatchReader, check_feed, check_feed_data, open_feed
 from mflag.data.index_stream import IndexStream
 from mflag.data.manifest import Prepared
 from mflag.data.preparing import prepare
@@ -57,7 +57,8 @@ def reader_of(prepared, batch_size=4, image_size=224, **ranks):
 def read(reader, steps, name="dali", **options):
     feed = open_feed(FeedConfig(name, workers=1, **options), reader, steps)
     try:
-        return list(feed)
+        # A feed may use the memory of a batch again for the next one.
+        return [Batch(batch.images.clone(), batch.rows) for batch in feed]
     finally:
         feed.close()
 
@@ -194,7 +195,7 @@ def test_an_error_of_the_stream_is_not_blamed_on_a_file(few):
 
 def victim(prepared, batch=2, place=1) -> Path:
     """A file of a batch that is read after the feed was opened."""
-    row = reader_of(prepared).rows(batch)[place]
+    row = reader_of(prepared).rows_of(batch)[place]
     return Path(prepared.info["root"]) / prepared.column("file")[int(row)].as_py()
 
 

@@ -10,10 +10,11 @@ import torchvision
 from safetensors.torch import load_file
 
 from mflag import cli
+from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.config.train import TrainConfig
 from mflag.data.index_stream import IndexStream
 from mflag.data.manifest import open_prepared
-from mflag.data.preparing import prepare_phantom
+from mflag.data.preparing import prepare, prepare_phantom
 from mflag.models import load_encoder
 from mflag.runtime.checkpoint import list_checkpoints, read_checkpoint, save_checkpoint
 from mflag.train import main
@@ -284,6 +285,8 @@ def test_non_finite_loss_is_exit_code_3(train, prepared):
         (["augment.scale_min=0"], "augment.scale_min is 0.0"),
         (["optim.warmup_epochs=inf"], "optim.warmup_epochs is inf"),
         (["optim.restart_epochs=-1"], "optim.restart_epochs is -1.0"),
+        (["feed.resident=maybe"], "choose one of auto, true, false"),
+        (["feed.reserve_gb=-1"], "feed.reserve_gb is -1.0"),
         (["feed.prefetch=0"], "feed.prefetch is 0"),
         (["feed.workers=-1"], "feed.workers is -1"),
         (["text.name=word2vec"], "choose one of lsa, minilm, cxr_bert_"),
@@ -335,3 +338,34 @@ def test_help_names_every_key_with_its_meaning(monkeypatch, capsys):
     for part in ("preset=ablation/align_only|", "train.batch_size", "studies a step and process"):
         assert part in shown
     assert "loss.norm                        sample" in shown
+
+
+def test_images_that_would_have_to_be_enlarged_are_refused(train, prepared, tmp_path):
+    code, err = train(f"data.path={prepared.path}", "train.image_size=300", "output_dir=run")
+    assert code == 2 and not (tmp_path / "run").exists()
+    assert err == (
+        f"error: train.image_size is 300, but {prepared.path} stores images of 256 x 256; prepare "
+        "with stored_size=320, or give 256 or less\n"
+    )
+
+
+def test_crops_of_448_come_from_images_of_512(train, tmp_path, capsys):
+    dataset = DatasetConfig(name="phantom", size=12, seed=0)
+    prepare(PrepareConfig(dataset=dataset, out="large", workers=1, stored_size=512))
+    code, err = train(
+        "data.path=large", "output_dir=run", "train.image_size=448", "train.epochs=1",
+        "train.batch_size=4", "compute.device=cpu", "log.tensorboard=false", "text.dim=4",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "image_size: 448" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("resident", ["true", "false"])
+def test_weights_do_not_depend_on_where_the_images_are_held(train, prepared, tmp_path, resident):
+    common = (f"data.path={prepared.path}", *QUICK)
+    code, err = train(*common, "output_dir=auto")
+    assert code == 0 and "feed:" not in err
+    code, err = train(*common, "output_dir=run", f"feed.resident={resident}")
+    assert code == 0 and ("feed: 48 images" in err) is (resident == "true")
+    weights = [(tmp_path / run / "encoder.safetensors").read_bytes() for run in ("auto", "run")]
+    assert weights[0] == weights[1]

@@ -22,7 +22,7 @@ from mflag.data.datasets.listed_splits import list_hashes
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Record, Source, refuse_unread_keys
 from mflag.data.funnel import Funnel
-from mflag.data.images import read_image
+from mflag.data.images import read_grey
 from mflag.data.splits import check_splits
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import file_sha256
@@ -87,7 +87,7 @@ def read(config: PrepareConfig) -> Source:
 
 def load(path: str) -> tuple[np.ndarray, Record]:
     """Decode one image; all else is in the table."""
-    return read_image(path), {}
+    return read_grey(path), {}
 
 
 def select(config: PrepareConfig) -> Studies:

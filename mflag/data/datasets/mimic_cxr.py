@@ -15,7 +15,7 @@ from mflag.data.datasets.listed_splits import list_hashes
 from mflag.data.datasets.mimic_cxr_tables import image_file, plan_images
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Record, Source, refuse_unread_keys
-from mflag.data.images import read_image
+from mflag.data.images import read_grey
 from mflag.data.rejected import IMAGE_READABLE, LeftOut, Rejected
 from mflag.data.report_sections import check_sections, compose_text, count_words, report_sections
 from mflag.errors import InputError
@@ -119,7 +119,7 @@ def load(reading: Reading, item: str) -> tuple[np.ndarray, Record]:
     path = os.path.join(reading.images, item)
     if not os.path.isfile(path):
         raise Rejected("missing file", _IMAGE_PRESENT)
-    return read_image(path), {"text": text}
+    return read_grey(path), {"text": text}
 
 
 def read_report(path: str) -> str:

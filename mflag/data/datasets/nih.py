@@ -23,7 +23,7 @@ from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.funnel import Funnel
 from mflag.data.id_lists import read_id_list, split_by_lists
-from mflag.data.images import read_image
+from mflag.data.images import read_grey
 from mflag.data.splits import check_splits, split_by_patient
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import file_sha256
@@ -99,7 +99,7 @@ def read(config: PrepareConfig) -> Source:
 
 def load(path: str) -> tuple[np.ndarray, Record]:
     """Decode one image; some are RGBA with equal colours, whose luminance is channel 0."""
-    return read_image(path), {}
+    return read_grey(path), {}
 
 
 def select(config: PrepareConfig) -> Studies:

@@ -26,7 +26,7 @@ from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.datasets.view_filter import select_views
 from mflag.data.funnel import Funnel
-from mflag.data.images import read_image
+from mflag.data.images import read_grey
 from mflag.data.report_sections import check_sections, compose_text, count_words
 from mflag.data.splits import split_by_patient
 from mflag.errors import InputError
@@ -109,7 +109,7 @@ def read(config: PrepareConfig) -> Source:
 
 def load(path: str) -> tuple[np.ndarray, Record]:
     """Decode one image; all else is in the table."""
-    return read_image(path), {}
+    return read_grey(path), {}
 
 
 def _check_options(dataset: DatasetConfig) -> None:

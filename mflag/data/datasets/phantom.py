@@ -8,7 +8,6 @@ import pandas as pd
 from mflag.config.prepare import PrepareConfig
 from mflag.data.datasets.source import Record, Source, refuse_unread_keys
 from mflag.data.funnel import Funnel
-from mflag.data.images import square_image
 from mflag.data.lesions import mask_to_runs
 from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX
 from mflag.data.phantom import ATTRIBUTES, LABELS, Lesion, generate_study
@@ -61,7 +60,7 @@ def read_size_and_seed(config: PrepareConfig) -> tuple[int, int]:
 
 
 def load(item: tuple[int, int]) -> tuple[np.ndarray, Record]:
-    """Generate one study: its image by the rule of real ones, and its record."""
+    """Generate one study: its image, and its record."""
     study = generate_study(*item)
     record = {
         "id": study.id,
@@ -71,7 +70,7 @@ def load(item: tuple[int, int]) -> tuple[np.ndarray, Record]:
         "attributes": {name: float(study.attributes[name]) for name in ATTRIBUTES},
         "lesions": [_lesion_row(study.id, lesion) for lesion in study.lesions],
     }
-    return square_image(study.image), record
+    return study.image, record
 
 
 def split_of_patient(patient: str) -> str:

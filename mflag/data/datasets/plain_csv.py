@@ -12,7 +12,7 @@ from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.dicom import SUFFIXES, require_pydicom
 from mflag.data.funnel import Funnel
-from mflag.data.images import read_image
+from mflag.data.images import read_grey
 from mflag.data.manifest import LABEL_PREFIX, column_names
 from mflag.data.splits import canonical_splits, check_splits
 from mflag.errors import InputError
@@ -69,7 +69,7 @@ def read(config: PrepareConfig) -> Source:
 
 def load(path: str) -> tuple[np.ndarray, Record]:
     """Decode one image; all else is in the table."""
-    return read_image(path), {}
+    return read_grey(path), {}
 
 
 def _existing_paths(config: PrepareConfig) -> tuple[Path, Path]:

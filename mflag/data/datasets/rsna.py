@@ -22,7 +22,6 @@ from mflag.data.datasets.rsna_tables import SIDES, add_classes, images_of, read_
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.dicom import require_pydicom
 from mflag.data.funnel import Funnel
-from mflag.data.images import square_image
 from mflag.data.lesions import box_lesion, lesion_table
 from mflag.data.manifest import LABEL_PREFIX
 from mflag.data.rejected import Rejected
@@ -105,7 +104,7 @@ def load(item: Item) -> tuple[np.ndarray, Record]:
                 f"{width} x {height} image"
             )
     lesions = [box_lesion(image, FINDING, box, (height, width)) for box in boxes]
-    return square_image(grey), {**header_record(header), "lesions": lesions}
+    return grey, {**header_record(header), "lesions": lesions}
 
 
 def named_split(images: pd.Series, scheme: str) -> np.ndarray:

@@ -22,7 +22,6 @@ from mflag.data.datasets.siim_table import images_of, read_siim_masks
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.dicom import SUFFIXES, read_header, require_pydicom
 from mflag.data.funnel import Funnel
-from mflag.data.images import square_image
 from mflag.data.leaks import find_leaks
 from mflag.data.lesions import lesion_table, mask_lesion
 from mflag.data.manifest import LABEL_PREFIX
@@ -115,7 +114,7 @@ def load(item: Item) -> tuple[np.ndarray, Record]:
         except RunLengthError as error:
             raise Rejected(f"mask outside the image: {error}") from error
         lesions = [mask_lesion(image, FINDING, union)]
-    return square_image(grey), {**header_record(header), "lesions": lesions}
+    return grey, {**header_record(header), "lesions": lesions}
 
 
 def find_images(root: Path, wanted: set[str]) -> dict[str, str]:

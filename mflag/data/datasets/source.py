@@ -41,7 +41,8 @@ class Source:
         items: what ``load`` takes, a study each; small, picklable.
         rows: place of each item in the source.
         files: what ``rejected.csv`` calls each item.
-        load: item to ((256, 256) uint8, JSON record); raises ``Rejected``. Runs in workers.
+        load: item to ((H, W) unsigned integers, JSON record), the image as it was decoded; raises
+            ``Rejected``. Runs in workers.
         build_tables: numbers of the items kept and their records to tables by file name; one of
             them is ``manifest.parquet``.
         rejected: rows that were dropped before any image was read.

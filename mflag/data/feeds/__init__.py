@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 from mflag.config.feed import FeedConfig
 from mflag.data.feeds.batch import Batch, BatchReader, Feed
-from mflag.data.feeds.cache import CacheFeed
+from mflag.data.feeds.cache import open_cache
 from mflag.data.feeds.dali import DaliFeed, check_dali
+from mflag.data.feeds.residency import check_residency
 from mflag.data.feeds.torch_loader import TorchFeed
 from mflag.data.manifest import Prepared
 from mflag.data.original_files import OriginalFiles
@@ -14,7 +15,7 @@ from mflag.errors import InputError
 __all__ = ["FEEDS", "Batch", "BatchReader", "Feed", "check_feed", "check_feed_data", "open_feed"]
 
 FEEDS: dict[str, Callable[[BatchReader, range, FeedConfig], Feed]] = {
-    "cache": CacheFeed,
+    "cache": open_cache,
     "dali": DaliFeed,
     "torch": TorchFeed,
 }
@@ -25,7 +26,7 @@ def check_feed(config: FeedConfig) -> None:
 
     Raises:
         InputError: unknown feed, a wrong number of workers, nothing to read ahead, a key that
-            the feed does not read, or DALI is missing.
+            the feed does not read, or DALI is missing; see ``check_residency``.
     """
     if config.name not in FEEDS:
         raise InputError(f"feed.name is {config.name!r}; choose one of {', '.join(FEEDS)}")
@@ -37,6 +38,7 @@ def check_feed(config: FeedConfig) -> None:
         check_dali(config)
     elif config.root is not None:
         raise InputError(f"feed.root is {config.root!r}, but only feed=dali reads original files")
+    check_residency(config)
 
 
 def check_feed_data(config: FeedConfig, prepared: Prepared) -> None:
@@ -53,7 +55,7 @@ def open_feed(config: FeedConfig, reader: BatchReader, steps: range) -> Feed:
     """Start reading the batches of ``steps``.
 
     Raises:
-        InputError: see ``check_feed``; or the first files cannot be read.
+        InputError: see ``check_feed``; or the images or the first files cannot be read.
     """
     check_feed(config)
     return FEEDS[config.name](reader, steps, config)

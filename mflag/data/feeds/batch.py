@@ -1,5 +1,6 @@
 """What every feed yields, and how one batch is read from prepared data."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,9 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mflag.data.feeds.levels import average_boxes, box_average, source_shrink
+from mflag.data.feeds.residency import Held
 from mflag.data.image_file import ImageFile
 from mflag.data.index_stream import IndexStream
-from mflag.data.manifest import IMAGE_SIZE, Prepared
+from mflag.data.manifest import Prepared
+
+_CPU = torch.device("cpu")
+_PART = 16  # images averaged at a time: they stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -18,23 +24,24 @@ class Batch:
     """The studies of a step.
 
     Attributes:
-        images: (B, 1, S, S) uint8, S = 256 or a box-averaged half, quarter, ... of it.
-        rows: (B,) int64, rows of the manifest.
+        images: (B, 1, S, S) uint8, S the stored size or a box-averaged half, quarter, ... of it;
+            on the CPU or on the device that the feed was opened for.
+        rows: (B,) int64 on the CPU, rows of the manifest.
     """
 
     images: Tensor
     rows: Tensor
 
-    def pinned(self) -> "Batch":
-        """Copy the images into pinned memory; rows stay, the CPU uses them."""
-        return Batch(self.images.pin_memory(), self.rows)
-
 
 class Feed(Protocol):
-    """An iterator of batches that holds threads or processes until it is closed."""
+    """An iterator of batches that holds memory, threads or processes until it is closed."""
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of the steps asked for, in order."""
+        """Yield the batches of the steps asked for, in order.
+
+        The images of a batch may be overwritten as soon as the next batch is asked for: work that
+        was queued on the device's current stream by then still sees them.
+        """
         ...
 
     def close(self) -> None:
@@ -43,7 +50,15 @@ class Feed(Protocol):
 
 
 class BatchReader:
-    """Reads the batch of a step: a pure function, so any feed may read any step."""
+    """Reads the batch of a step: a pure function, so any feed may read any step.
+
+    Attributes:
+        prepared: the studies.
+        device: where training computes.
+        is_first_rank: whether this process speaks for all.
+        rows: (n,) int64, manifest rows in the order of which ``IndexStream`` gives places.
+        shape: (1, S, S) of an image as it is handed out.
+    """
 
     def __init__(
         self,
@@ -51,8 +66,7 @@ class BatchReader:
         stream: IndexStream,
         image_size: int,
         *,
-        pins: bool = False,
-        device: torch.device | None = None,
+        device: torch.device = _CPU,
         rows: np.ndarray | None = None,
     ) -> None:
         """Keep what is needed to read.
@@ -60,51 +74,74 @@ class BatchReader:
         Args:
             prepared: the studies.
             stream: order of the rows.
-            image_size: what training asks for; below 128 a box-averaged level is read.
-            device: where the loop computes; None is the CPU. A feed may decode there.
+            image_size: what training asks for; below half the stored size a box-averaged level is
+                read.
+            device: where training computes.
             rows: (n,) int64 manifest rows that the stream orders; None: the training split.
-            pins: put batches into pinned memory, from where a GPU copies without a stop.
         """
-        self.pins = pins
-        self.device = device or torch.device("cpu")
         self.prepared = prepared
-        self.batch_size = stream.batch_size
+        self.device = device
         self.is_first_rank = stream.rank == 0
-        self._images = ImageFile(prepared.path / "images.u8")
-        self._rows = prepared.rows("train") if rows is None else rows
+        self.rows = prepared.rows("train") if rows is None else rows
+        self._file = ImageFile(prepared.path / "images.u8", prepared.image_size)
         self._stream = stream
-        self._shrink = source_shrink(image_size)
+        self._shrink = source_shrink(prepared.image_size, image_size)
+        size = prepared.image_size // self._shrink
+        self.shape = (1, size, size)
+
+    @property
+    def pins(self) -> bool:
+        """Whether batches go to pinned memory, from where a GPU copies without a stop."""
+        return self.device.type == "cuda"
+
+    @property
+    def batch_size(self) -> int:
+        """Studies a batch."""
+        return self._stream.batch_size
+
+    @property
+    def held(self) -> Held:
+        """What all images take."""
+        count = len(self.rows)
+        return Held(count, count * math.prod(self.shape), count * self._file.image_size**2)
+
+    def positions(self, step: int) -> np.ndarray:
+        """Return the places in ``rows`` of the batch of a step, (B,) int64."""
+        return self._stream.positions(step)
 
     def read(self, step: int) -> Batch:
-        """Read the batch of a step, counted from 0 over the run."""
-        rows = self.rows(step)
-        return self.batch(torch.from_numpy(self._images.read(rows)), rows)
+        """Read the batch of a step, counted from 0 over the run, into memory of its own.
 
-    def rows(self, step: int) -> np.ndarray:
+        Raises:
+            InputError: the file was cut short, or the disk fails.
+        """
+        rows = self.rows_of(step)
+        images = torch.empty((len(rows), *self.shape), dtype=torch.uint8)
+        self.read_into(rows, images)
+        return Batch(images, torch.from_numpy(rows))
+
+    def rows_of(self, step: int) -> np.ndarray:
         """The manifest rows of a step's batch, (B,) int64."""
-        return self._rows[self._stream.positions(step)]
+        return self.rows[self.positions(step)]
 
     def batch(self, pixels: Tensor, rows: np.ndarray) -> Batch:
-        """Make a batch of images at their stored size, (B, S, S) uint8."""
+        """Make a batch of images at their stored size, (B, S, S) uint8, on any device."""
         return Batch(box_average(pixels[:, None], self._shrink), torch.from_numpy(rows))
 
+    def read_into(self, rows: np.ndarray, images: Tensor) -> None:
+        """Read the images of manifest rows, (B,) int64, into ``images``, (B, 1, S, S) uint8, CPU.
 
-def source_shrink(image_size: int) -> int:
-    """By which power of 2 the stored images are averaged before an image_size² crop is cut."""
-    shrink = 1
-    while IMAGE_SIZE // (2 * shrink) > image_size:
-        shrink *= 2
-    return shrink
+        Raises:
+            InputError: the file was cut short, or the disk fails.
+        """
+        pixels = images.numpy()[:, 0]
+        if self._shrink == 1:
+            self._file.read_into(rows, pixels)
+            return
+        for begin in range(0, len(rows), _PART):
+            part = slice(begin, begin + _PART)
+            average_boxes(self._file.read(rows[part]), self._shrink, pixels[part])
 
-
-def box_average(images: Tensor, shrink: int) -> Tensor:
-    """Average boxes of shrink × shrink pixels: (B, 1, S, S) uint8 to (B, 1, S/shrink, S/shrink).
-
-    Halves are rounded up, so the result does not depend on the machine.
-    """
-    if shrink == 1:
-        return images
-    b, _, height, width = images.shape
-    boxes = images.view(b, 1, height // shrink, shrink, width // shrink, shrink)
-    total = boxes.sum(dim=(3, 5), dtype=torch.int32)
-    return ((total + shrink * shrink // 2) // (shrink * shrink)).to(torch.uint8)
+    def announce(self, step: int) -> None:
+        """Let the system fetch the images of a step while something else is done."""
+        self._file.announce(self.rows_of(step))

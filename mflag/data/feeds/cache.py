@@ -1,56 +1,44 @@
-"""Feed ``cache``: the memory map, read ahead by one thread."""
+"""Feed ``cache``: decoded images, held on the device where they fit, else read ahead."""
 
-import queue
-import threading
-from collections.abc import Iterator
+import sys
+
+import torch
 
 from mflag.config.feed import FeedConfig
-from mflag.data.feeds.batch import Batch, BatchReader
+from mflag.data.feeds.batch import BatchReader, Feed
+from mflag.data.feeds.residency import decide_residency
+from mflag.data.feeds.resident import ResidentFeed, load_images
+from mflag.data.feeds.streamed import StreamedFeed
+from mflag.runtime.memory import available_memory
 
 
-class CacheFeed:
-    """Reads the next batches while the current one is computed."""
+def open_cache(reader: BatchReader, steps: range, config: FeedConfig) -> Feed:
+    """Open the one of both feeds that free memory allows, and say which on stderr.
 
-    def __init__(self, reader: BatchReader, steps: range, config: FeedConfig) -> None:
-        """Start the reading thread."""
-        self._reader = reader
-        self._steps = steps
-        self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(config.prefetch)
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._read_ahead, name="mflag-feed", daemon=True)
-        self._thread.start()
+    Raises:
+        InputError: the images cannot be read.
+    """
+    free = available_memory(reader.device)
+    residency = decide_residency(config, reader.device, reader.held, free)
+    if residency.remark:
+        _say(residency.remark)
+    images = _load(reader) if residency.holds and len(steps) else None
+    if images is None:
+        return StreamedFeed(reader, steps, config.prefetch)
+    return ResidentFeed(reader, steps, images)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches in order; an error of the reader is raised here."""
-        while (item := self._ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
 
-    def close(self) -> None:
-        """Stop the thread."""
-        self._closed.set()
-        while self._thread.is_alive():
-            try:
-                self._ready.get(timeout=0.05)  # make room, in case the thread waits to put
-            except queue.Empty:
-                continue
-        self._thread.join()
+def _load(reader: BatchReader) -> torch.Tensor | None:
+    """Load all images, or say that the memory was taken meanwhile."""
+    try:
+        return load_images(reader)
+    except (torch.OutOfMemoryError, MemoryError):
+        pass  # what was loaded is let go with the exception's frames
+    if reader.device.type == "cuda":
+        torch.cuda.empty_cache()
+    _say(f"out of memory on {reader.device} while the images were loaded: they are read ahead")
+    return None
 
-    def _read_ahead(self) -> None:
-        try:
-            for step in self._steps:
-                if self._closed.is_set():
-                    return
-                batch = self._reader.read(step)
-                self._put(batch.pinned() if self._reader.pins else batch)
-            self._put(None)
-        except BaseException as error:  # handed to the consumer, which raises it
-            self._put(error)
 
-    def _put(self, item: Batch | BaseException | None) -> None:
-        while not self._closed.is_set():
-            try:
-                return self._ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
+def _say(remark: str) -> None:
+    print(f"feed: {remark}", file=sys.stderr)

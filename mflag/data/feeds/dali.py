@@ -175,7 +175,7 @@ class DaliFeed:
 
     def _read(self, step: int) -> Any:
         """Read the files of a step, and note the batch as pending."""
-        rows = self._reader.rows(step)
+        rows = self._reader.rows_of(step)
         pending = _Pending(step, rows)
         batch = self._dali.EncodedBatch([], [], [])
         for place, (content, header) in enumerate(self._pool.map(self._open, rows.tolist())):

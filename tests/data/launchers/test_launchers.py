@@ -14,7 +14,7 @@ from mflag import cli
 from mflag.config.launcher import LauncherConfig
 from mflag.config.prepare import PrepareConfig
 from mflag.data.datasets import plain_csv
-from mflag.data.images import read_image
+from mflag.data.images import read_grey
 from mflag.data.launchers import LAUNCHERS, WorkersLostError, open_launcher
 from mflag.data.preparing import prepare
 from mflag.errors import InputError
@@ -63,7 +63,7 @@ def load_and_die(marker: Path, image: str, times: int):
                 with marker.open("ab") as file:
                     file.write(b"x")
                 os.kill(os.getpid(), signal.SIGKILL)
-        return read_image(path), {}
+        return read_grey(path), {}
 
     return load
 
