@@ -39,10 +39,10 @@ def input_channels(encoder: nn.Module) -> int:
     return int(stem.in_channels)
 
 
-def stem_of(encoder: nn.Module) -> nn.Parameter:
-    """The weights of the first convolution."""
+def find_grey_stem(encoder: nn.Module) -> nn.Parameter | None:
+    """The first convolution's weights if they are for one channel, else None."""
     stem: Any = encoder.conv1
-    return stem.weight
+    return stem.weight if stem.in_channels == 1 else None
 
 
 def on_three_channels(state: dict[str, Tensor]) -> dict[str, Tensor]:
