@@ -48,7 +48,7 @@ def names_what_fits(
     advice = (
         f"set train.micro_batch_size={fits}, which fits"
         if fits
-        else "one image does not fit either; give a smaller train.image_size or model.arch"
+        else "two images do not fit either; give a smaller train.image_size or model.arch"
     )
     raise OutOfMemoryError(f"out of memory in {step}; {advice} ({reason})")
 
@@ -63,12 +63,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 def largest_that_fits(attempt: Callable[[int], None], batch_size: int, below: int) -> int | None:
     """Return the largest divisor of ``batch_size`` under ``below`` that ``attempt`` survives.
 
+    From 2 on: BatchNorm has nothing to normalise by in one image.
+
     Args:
         attempt: raises an out-of-memory error for a size that is too large.
         batch_size: what a micro-batch divides.
         below: a size that is known to be too large.
     """
-    for size in range(min(below - 1, batch_size // 2), 0, -1):
+    for size in range(min(below - 1, batch_size // 2), 1, -1):
         if batch_size % size:
             continue
         gc.collect()

@@ -6,15 +6,18 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-# With DistributedDataParallel torch asks for 11 steps before a capture.
-WARM_UP = 11
-
 Body = Callable[[Sequence[Tensor], bool], Sequence[Tensor]]
 Recorded = tuple[Callable[[], object], Sequence[Tensor]]
 
 
 class Recorder(Protocol):
-    """Runs work in a way that a later recording needs, and records it."""
+    """Runs work in a way that a later recording needs, and records it.
+
+    Attributes:
+        warm_up_steps: how many steps run before the first recording.
+    """
+
+    warm_up_steps: int
 
     def warm_up(self, work: Callable[[], Sequence[Tensor]]) -> Sequence[Tensor]:
         """Run ``work`` as it is."""
@@ -31,6 +34,8 @@ class CudaRecorder:
     They may: no two run at once, and what outlives a step (weights, statistics, optimizer) was
     allocated outside.
     """
+
+    warm_up_steps = 11  # what torch asks for with DistributedDataParallel
 
     def __init__(self, device: torch.device) -> None:
         """Open the stream."""
@@ -69,16 +74,16 @@ class Replay:
         has_recorded: whether the last call made a recording.
     """
 
-    def __init__(self, body: Body, recorder: Recorder, warm_up: int = WARM_UP) -> None:
+    def __init__(self, body: Body, recorder: Recorder) -> None:
         """Keep the body.
 
         Args:
             body: from tensors on the device and whether to measure, to results on the device;
                 everything else it reads stays where it is from call to call.
             recorder: of CUDA graphs.
-            warm_up: calls before the first recording.
         """
-        self._body, self._recorder, self._left = body, recorder, warm_up
+        self._body, self._recorder = body, recorder
+        self._left = recorder.warm_up_steps
         self._inputs: list[Tensor] | None = None
         self._ran: set[bool] = set()
         self._recorded: dict[bool, Recorded] = {}

@@ -36,7 +36,8 @@ def describe_text(run: Run) -> str:
 
 def describe_parameters(run: Run) -> str:
     """Parameters of encoder, projections and text, each for itself."""
-    written = on_three_channels(run.encoder.state_dict())  # the file's, whatever the stem trained on
+    # The file's, whatever the stem trained on.
+    written = on_three_channels(run.encoder.state_dict())
     names = [name for name, _ in run.encoder.named_parameters()]
     parts = [f"encoder {sum(written[name].numel() for name in names):,}"]
     if run.projector is not None:
