@@ -33,7 +33,7 @@ from mflag.training.model import PretrainingLoss
 from mflag.training.optimizer import build_optimizer
 from mflag.training.step import TrainingStep
 
-SIZES = (None, 256, 128, 64, 32)
+SIZES = (None, 256, 64)
 
 
 def measure(arch: str, image_size: int, batch_size: int, micro: int | None) -> dict[str, Any]:
@@ -54,15 +54,15 @@ def measure(arch: str, image_size: int, batch_size: int, micro: int | None) -> d
     images = torch.randint(0, 256, (batch_size, 1, side, side), dtype=torch.uint8)
     before = _peak_bytes()
     for number in range(2):
-        began = time.perf_counter()
+        began = time.process_time()  # a busy machine stretches the other clock
         drawn = draw_parameters(AugmentConfig(), 0, number, rows.numpy())
         step.run(Batch(images, rows), drawn, rows, number)
-    seconds = time.perf_counter() - began
+    seconds = time.process_time() - began
     return {
         "micro_batch_size": micro,
         "step_bytes": _peak_bytes() - before,
         "peak_bytes": _peak_bytes(),
-        "second_step_s": round(seconds, 2),
+        "second_step_cpu_s": round(seconds, 2),
     }
 
 

@@ -52,18 +52,16 @@ def build(compute, loss_config=None, *, micro=None, gaps=False, optim="lars", re
     torch.manual_seed(0)
     encoder = SmallEncoder() if arch == "small" else build_encoder(arch)
     encoder = to_one_channel(encoder).train()
-    encoder.to(memory_format=torch.channels_last)
+    encoder.to(compute.device, memory_format=torch.channels_last)
     table = nn.functional.normalize(torch.randn(B, 6)).half()
     share = loss_config or LossConfig(share_every=2)
     projector = build_projector("mlp", 16 if arch == "small" else 512, 8, 6)
-    loss = PretrainingLoss(share, table, projector, text_projector).train()
+    loss = PretrainingLoss(share, table, projector, text_projector).train().to(compute.device)
     stem = find_grey_stem(encoder)
     optimizer = build_optimizer([encoder, loss], OptimConfig(name=optim), B, grey_stem=stem)
     config = TrainConfig()
     config.train.image_size, config.train.micro_batch_size = 32, micro
-    step = TrainingStep(
-        encoder, loss, optimizer, compute, config, has_gaps=gaps, recorder=recorder
-    )
+    step = TrainingStep(encoder, loss, optimizer, compute, config, has_gaps=gaps, recorder=recorder)
     return step, encoder, loss
 
 

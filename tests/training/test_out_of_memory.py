@@ -25,7 +25,13 @@ def fits_up_to(limit, tried=None):
 
 @pytest.mark.parametrize(
     "batch, below, limit, expected",
-    [(1024, 1024, 300, 256), (96, 96, 47, 32), (128, 32, 127, 16), (7, 7, 6, None), (8, 8, 1, None)],
+    [
+        (1024, 1024, 300, 256),
+        (96, 96, 47, 32),
+        (128, 32, 127, 16),
+        (7, 7, 6, None),
+        (8, 8, 1, None),
+    ],
 )
 def test_the_largest_divisor_that_fits_is_found(batch, below, limit, expected):
     tried: list[int] = []
@@ -39,7 +45,10 @@ def test_an_error_of_another_kind_is_not_swallowed():
 
     with pytest.raises(RuntimeError, match="mat1"):
         largest_that_fits(broken, 8, 8)
-    with pytest.raises(RuntimeError, match="mat1"), names_what_fits(fits_up_to(1), 8, TrainConfig()):
+    with (
+        pytest.raises(RuntimeError, match="mat1"),
+        names_what_fits(fits_up_to(1), 8, TrainConfig()),
+    ):
         broken(8)
 
 
