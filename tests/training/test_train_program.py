@@ -234,6 +234,12 @@ def test_non_finite_loss_is_exit_code_3(train, prepared):
         (["model.init=missing.safetensors"], "missing.safetensors is missing"),
         (["train.image_size=300"], "give 32 to 256"),
         (["train.micro_batch_size=5"], "give a divisor"),
+        (["model.one_channel=grey"], "choose auto, true or false"),
+        (["compute.cuda_graph=true"], "CUDA graphs need a GPU"),
+        (
+            ["compute.cuda_graph=true", "train.micro_batch_size=8"],
+            "train.micro_batch_size is 8; set train.micro_batch_size=null",
+        ),
         (["compute.device=cuda:77"], "give compute.device=cpu"),
         (["loss.orthogonality_weight=1"], "give one and set the other to null"),
         (["loss.orthogonality_share=null"], "are both null"),
