@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from mflag.models.grey_stem import (
 from mflag.training.optimizer import build_optimizer
 
 
-def pair():
+def pair() -> tuple[Any, Any]:
     """The same encoder in float64 on three equal channels and on one."""
     torch.manual_seed(0)
     three = build_encoder("resnet18").double()
@@ -89,9 +90,10 @@ class Stem(nn.Module):
 def test_adamw_moves_the_summed_weights_as_it_moves_the_three(weight_decay):
     torch.manual_seed(0)
     three = Stem(3)
-    one = to_one_channel(copy.deepcopy(three))
+    one: Any = to_one_channel(copy.deepcopy(three))
     config = OptimConfig(name="adamw", lr=1e-2, weight_decay=weight_decay)
     steps = []
+    model: Any
     for model in (three, one):
         optimizer = build_optimizer([model], config, 8, grey_stem=find_grey_stem(model))
         for number in range(5):
@@ -105,7 +107,7 @@ def test_adamw_moves_the_summed_weights_as_it_moves_the_three(weight_decay):
 
 
 def test_lars_moves_the_stem_by_its_own_norm():
-    one = to_one_channel(Stem(3))
+    one: Any = to_one_channel(Stem(3))
     config = OptimConfig(name="lars", lr=0.5, trust_coefficient=0.01, weight_decay=1e-9)
     optimizer = build_optimizer([one], config, 8, grey_stem=find_grey_stem(one))
     assert len(optimizer.param_groups) == 2

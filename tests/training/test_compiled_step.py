@@ -1,6 +1,7 @@
 """The compiled step: one graph, compiled once, with the figures of the plain one."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -50,7 +51,7 @@ class SmallEncoder(nn.Module):
 def build(compute, loss_config=None, *, micro=None, gaps=False, optim="lars", recorder=None,
           text_projector=None, arch="small"):  # fmt: skip
     torch.manual_seed(0)
-    encoder = SmallEncoder() if arch == "small" else build_encoder(arch)
+    encoder: Any = SmallEncoder() if arch == "small" else build_encoder(arch)
     encoder = to_one_channel(encoder).train()
     encoder.to(compute.device, memory_format=torch.channels_last)
     table = nn.functional.normalize(torch.randn(B, 6)).half()
@@ -85,7 +86,7 @@ class Graphs:
         return aot_eager(graph, inputs)
 
 
-CASES = {
+CASES: dict[str, tuple[dict[str, Any], int]] = {
     "resnet18": ({"arch": "resnet18"}, 1),
     "fixed-weight": ({"loss_config": LossConfig(orthogonality_share=None, orthogonality_weight=0.5,
                                                 share_every=2)}, 1),
@@ -144,6 +145,7 @@ def test_a_mask_gives_the_loss_and_gradient_of_the_images_that_have_a_text(gap):
     found = z.clone().requires_grad_()
     value = loss(found, rows, 0).total
     value.backward()
+    assert found.grad is not None and loss.projector is not None
     kept = [i for i in range(B) if i not in gap]
     few = z[kept].requires_grad_()
     expected = loss.alignment(loss.projector(few), table[kept])
@@ -167,7 +169,7 @@ class Tape:
 
     def record(self, work):
         self.recorded += 1
-        results = []
+        results: list[torch.Tensor] = []
 
         def launch():
             self.launched += 1
