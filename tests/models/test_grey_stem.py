@@ -56,7 +56,8 @@ def test_a_state_on_three_channels_is_left_alone():
     assert on_three_channels(state) is state
     assert input_channels(three) == 3 and find_grey_stem(three) is None
     assert input_channels(one) == 1 and find_grey_stem(one) is one.conv1.weight
-    assert to_one_channel(one) is one and one.conv1.weight.shape == (64, 1, 7, 7)
+    assert one.conv1.weight.shape == (64, 1, 7, 7)
+    assert to_one_channel(one) is one
 
 
 def test_the_file_has_three_channels_and_torchvision_takes_it_strictly(tmp_path):
