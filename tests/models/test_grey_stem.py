@@ -54,9 +54,9 @@ def test_a_state_on_three_channels_is_left_alone():
     three, one = pair()
     state = three.state_dict()
     assert on_three_channels(state) is state
+    assert one.conv1.weight.shape == (64, 1, 7, 7)
     assert input_channels(three) == 3 and find_grey_stem(three) is None
     assert input_channels(one) == 1 and find_grey_stem(one) is one.conv1.weight
-    assert one.conv1.weight.shape == (64, 1, 7, 7)
     assert to_one_channel(one) is one
 
 
