@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,18 @@ import mflag
 from mflag.analysis.collapse import collapse_figures
 from mflag.config.train import TrainConfig
 from mflag.data.augment import draw_parameters
-from mflag.data.feeds import BatchReader, Feed, open_feed
+from mflag.data.feeds import Batch, BatchReader, Feed, open_feed
 from mflag.data.text_table import save_text_table
 from mflag.errors import NonFiniteError
 from mflag.models.encoder_file import save_encoder
 from mflag.optim.schedule import set_learning_rate
-from mflag.runtime.checkpoint import save_checkpoint
+from mflag.runtime.checkpoint_writer import CheckpointWriter
 from mflag.runtime.progress import Advance, progress
 from mflag.runtime.signals import StopRequest
+from mflag.training.finite import check_finite_state
 from mflag.training.model import StepLosses
 from mflag.training.model_card import write_model_card
+from mflag.training.pace import Pace
 from mflag.training.run import Run, build_run
 from mflag.training.run_folder import claim_folder, plain, prepare_folder
 from mflag.training.run_log import RunLog
@@ -69,15 +72,21 @@ class TrainingLoop:
         self._run, self._config, self._done = run, run.config, done
         self._folder = Path(run.config.output_dir)
         self._step = TrainingStep(
-            run.encoder, run.loss, run.optimizer, run.compute, run.config, run.trained_text
+            run.encoder,
+            run.loss,
+            run.optimizer,
+            run.compute,
+            run.config,
+            run.trained_text,
+            has_gaps=run.has_gaps,
         )
-        self._step_size = run.config.train.batch_size
         self._latents: deque[Tensor] = deque(
             maxlen=-(-run.config.log.latents // run.config.train.batch_size)
         )
         self._log = RunLog(self._folder, done, run.config.log.tensorboard)
         self._last: dict[str, float] = {}
-        self._wait_s, self._since, self._since_step = 0.0, time.perf_counter(), done
+        self._pace = Pace(run.config.train.batch_size)
+        self._writer = CheckpointWriter(self._folder / "checkpoints", run.config.checkpoint.keep)
         self._warned = False
 
     def run(self) -> bool:
@@ -96,31 +105,47 @@ class TrainingLoop:
                     self._stop(request)
                     return False
                 self._save_checkpoint()
+                self._writer.wait()
                 self._finish()
                 return True
         finally:
             feed.close()
+            self._writer.close()
             self._log.close()
 
     def _steps(self, feed: Feed, advance: Advance, request: StopRequest) -> None:
         batches = iter(feed)
         while self._done < self._run.total_steps and request.received is None:
-            before = time.perf_counter()
-            batch = next(batches)
-            self._wait_s += time.perf_counter() - before
-            rows, step = batch.rows, self._done
-            epoch = self._run.stream.epoch_of(step)
-            set_learning_rate(self._run.optimizer, self._run.rate(step))
-            parameters = draw_parameters(
-                self._config.augment, self._config.seed, epoch, rows.numpy()
-            )
-            losses = self._step.run(batch, parameters, self._run.text_rows[rows], step)
-            self._latents.append(self._step.latents)
-            self._done += 1
+            epoch = self._run.stream.epoch_of(self._done)
+            losses = self._take_step(batches, epoch)
+            if self._step.has_compiled:
+                self._set_apart()
+            else:
+                self._pace.step()
             figures = self._report(losses, epoch) if self._is_logging_point() else None
             advance(1, figures)
+            self._writer.check()
             if self._done % self._config.checkpoint.every == 0:
                 self._save_checkpoint()
+
+    def _take_step(self, batches: Iterator[Batch], epoch: int) -> StepLosses:
+        """The next batch and its step; here the host never waits for the device."""
+        self._began = before = time.perf_counter()
+        batch = next(batches)
+        self._pace.wait(time.perf_counter() - before)
+        rows, step = batch.rows, self._done
+        set_learning_rate(self._run.optimizer, self._run.rate(step))
+        parameters = draw_parameters(self._config.augment, self._config.seed, epoch, rows.numpy())
+        losses = self._step.run(batch, parameters, self._run.text_rows[rows], step)
+        self._latents.append(self._step.latents)
+        self._done += 1
+        return losses
+
+    def _set_apart(self) -> None:
+        """The step compiled: its time, to the end of its work on the device, is not the speed's."""
+        if self._run.compute.device.type == "cuda":
+            torch.cuda.synchronize(self._run.compute.device)
+        self._pace.compiled(time.perf_counter() - self._began)
 
     def _is_logging_point(self) -> bool:
         every = self._config.log.every
@@ -128,8 +153,6 @@ class TrainingLoop:
 
     def _report(self, losses: StepLosses, epoch: int) -> dict[str, str]:
         self._check_finite()
-        now = time.perf_counter()
-        seconds = max(now - self._since, 1e-9)
         share = float(self._run.loss.measured_share)
         has_both = self._run.projector is not None and self._run.loss.has_orthogonality
         figures: dict[str, Any] = {
@@ -142,8 +165,7 @@ class TrainingLoop:
             "orthogonality_share": share if has_both else None,
             "orthogonality_weight": float(self._run.loss.weight),
             "lr": float(self._run.optimizer.param_groups[0]["lr"]),
-            "images_per_second": (self._done - self._since_step) * self._step_size / seconds,
-            "data_wait": self._wait_s / seconds,
+            **self._pace.figures(),
             **collapse_figures(torch.cat(list(self._latents))[-self._config.log.latents :]),
         }
         self._log.write(self._done, figures)
@@ -155,9 +177,9 @@ class TrainingLoop:
                 "drowns it; set loss.orthogonality_weight=null loss.orthogonality_share=0.1",
                 file=sys.stderr,
             )
-        self._wait_s, self._since, self._since_step = 0.0, time.perf_counter(), self._done
+        speed = figures["images_per_second"]
         return {
-            "images/s": f"{figures['images_per_second']:.0f}",
+            "images/s": "compiled" if speed is None else f"{speed:.0f}",
             "data-wait": f"{100 * figures['data_wait']:.0f}%",
             "loss": f"{figures['loss']:.4f}",
             "align": f"{float(losses.alignment):.4f}",
@@ -173,7 +195,8 @@ class TrainingLoop:
                 "set compute.precision=fp32; the checkpoints on disk are from before"
             )
 
-    def _save_checkpoint(self) -> Path:
+    def _save_checkpoint(self) -> None:
+        """Begin to write one; see ``CheckpointWriter``."""
         self._check_finite()
         check_finite_state(self._run.state(), self._done)
         state = {
@@ -183,11 +206,11 @@ class TrainingLoop:
             "version": mflag.__version__,
             "state": self._run.state(),
         }
-        keep = self._config.checkpoint.keep
-        return save_checkpoint(self._folder / "checkpoints", self._done, state, keep)
+        self._writer.save(self._done, state)
 
     def _stop(self, request: StopRequest) -> None:
         self._save_checkpoint()
+        self._writer.wait()
         assert request.received is not None
         print(
             f"{request.received.name}: saved after step {self._done}; go on with the same command "
@@ -211,20 +234,3 @@ class TrainingLoop:
         }
         write_model_card(self._folder, config, run.prepared, facts, self._last)
         print(f"encoder: {encoder}", file=sys.stderr)
-
-
-def check_finite_state(state: Any, done: int, name: str = "state") -> None:
-    """Refuse to keep weights or statistics that are not numbers.
-
-    Raises:
-        NonFiniteError: with the name of the first such tensor.
-    """
-    if isinstance(state, Tensor):
-        if state.is_floating_point() and not bool(state.isfinite().all()):
-            raise NonFiniteError(
-                f"{name} became NaN or infinite at or before step {done}; lower optim.lr or set "
-                "compute.precision=fp32; the checkpoints on disk are from before"
-            )
-    elif isinstance(state, dict):
-        for key, value in state.items():
-            check_finite_state(value, done, f"{name}.{key}")

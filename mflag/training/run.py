@@ -21,6 +21,7 @@ from mflag.data.text_table import TextTable, build_text_table
 from mflag.errors import InputError
 from mflag.models.encoder import build_encoder
 from mflag.models.encoder_file import EMBEDDING_DIM
+from mflag.models.grey_stem import find_grey_stem, to_one_channel
 from mflag.models.projector import build_projector
 from mflag.models.trained_text import TrainedText
 from mflag.runtime.device import Compute, choose_compute
@@ -59,6 +60,11 @@ class Run:
     def total_steps(self) -> int:
         """Steps of the whole run."""
         return self.config.train.epochs * self.stream.steps_per_epoch
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a training study lacks a text."""
+        return bool((self.text_rows[torch.from_numpy(self.prepared.rows("train"))] < 0).any())
 
     def state(self) -> dict[str, Any]:
         """Weights, statistics, optimizer and balance: all that a step changes."""
@@ -111,6 +117,8 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
     _try_losses(config, compute)
     torch.manual_seed(config.seed)
     encoder = build_encoder(config.model.arch, config.model.init)
+    if config.model.one_channel != "false":
+        to_one_channel(encoder)
     prepared = _open_data(config)
     check_feed_data(config.feed, prepared)
     check_stored_size(config, prepared)
@@ -141,7 +149,9 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
     encoder.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     loss.to(compute.device)
     modules = [encoder, loss, *([] if trained_text is None else [trained_text])]
-    optimizer = build_optimizer(modules, config.optim, stream.global_batch_size)
+    optimizer = build_optimizer(
+        modules, config.optim, stream.global_batch_size, grey_stem=find_grey_stem(encoder)
+    )
     total = config.train.epochs * stream.steps_per_epoch
     return Run(
         config=config,

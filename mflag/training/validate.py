@@ -63,6 +63,7 @@ def validate(config: TrainConfig) -> None:
             "prepared files, or feed=cache"
         )
     check_feed(config.feed)
+    _check_step(config)
     _check_text(config)
     if config.train.batch_size > config.data.size and config.data.path is None:
         raise InputError(
@@ -89,6 +90,23 @@ def check_stored_size(config: TrainConfig, prepared: Prepared) -> None:
             f"; prepare with stored_size={min(s for s in STORED_SIZES if s >= asked)}, or give "
             f"{stored} or less"
         )
+
+
+def _check_step(config: TrainConfig) -> None:
+    if config.model.one_channel not in ("auto", "true", "false"):
+        raise InputError(
+            f"model.one_channel is {config.model.one_channel!r}; choose auto, true or false"
+        )
+    changing = {
+        "train.micro_batch_size": (config.train.micro_batch_size, "null"),
+        "text.unfreeze_last": (config.text.unfreeze_last, "0"),
+    }
+    for key, (value, off) in changing.items():
+        if config.compute.cuda_graph and value:
+            raise InputError(
+                f"compute.cuda_graph records one step of one batch, but {key} is {value}; set "
+                f"{key}={off}, or compute.cuda_graph=false"
+            )
 
 
 def _check_text(config: TrainConfig) -> None:

@@ -29,6 +29,7 @@ def test_forced_values_are_taken():
         ({"compile": "maybe"}, "auto, true, false"),
         ({"precision": "fp8"}, "auto, fp32, bf16"),
         ({"threads": 0}, "compute.threads is 0"),
+        ({"device": "cpu", "cuda_graph": True}, "CUDA graphs need a GPU; set compute.cuda_graph"),
     ],
 )
 def test_wrong_values_are_named(wrong, message):

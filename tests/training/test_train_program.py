@@ -229,7 +229,7 @@ def test_weights_that_are_not_numbers_are_never_kept(train, prepared, tmp_path, 
 
     monkeypatch.setattr(torch.optim.AdamW, "step", poison)
     code, err = train(f"data.path={prepared.path}", "output_dir=run", *QUICK, "checkpoint.every=1")
-    assert code == 3 and "state.encoder.conv1.weight became NaN" in err
+    assert code == 3 and "state.encoder.layer1.0.conv1.weight became NaN" in err
     assert not list_checkpoints(tmp_path / "run" / "checkpoints")
 
 
@@ -273,6 +273,12 @@ def test_non_finite_loss_is_exit_code_3(train, prepared):
         (["model.init=missing.safetensors"], "missing.safetensors is missing"),
         (["train.image_size=300"], "give 32 to 256"),
         (["train.micro_batch_size=5"], "give a divisor"),
+        (["model.one_channel=grey"], "choose auto, true or false"),
+        (["compute.cuda_graph=true"], "CUDA graphs need a GPU"),
+        (
+            ["compute.cuda_graph=true", "train.micro_batch_size=8"],
+            "train.micro_batch_size is 8; set train.micro_batch_size=null",
+        ),
         (["compute.device=cuda:77"], "give compute.device=cpu"),
         (["loss.orthogonality_weight=1"], "give one and set the other to null"),
         (["loss.orthogonality_share=null"], "are both null"),
