@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mflag.config.loss import LossConfig
+from mflag.distributed.reductions import sum_over_ranks
 from mflag.losses import AlignmentLoss, GradientShare, OrthogonalityLoss
 
 
@@ -23,10 +24,13 @@ class PretrainingLoss(nn.Module):
 
     Attributes:
         share: sets the orthogonality weight by the gradients, or None with a fixed weight.
+        text_share: () float32, with several processes and gaps in the texts: this one's texts over
+            the mean of all, so that the processes' mean is that of all texts; else None.
         measured_share: () float32, weighted gradient norms' ratio at the last measurement.
     """
 
     measured_share: Tensor
+    text_share: Tensor | None
     table: Tensor | None
 
     def __init__(
@@ -53,11 +57,13 @@ class PretrainingLoss(nn.Module):
             factor=config.factor,
             gather=config.gather,
             precision=config.precision,
+            equal_rows=True,  # the index stream drops the last, incomplete batch
         )
         self.alignment = AlignmentLoss(config.alignment_factor)
         self.projector = projector
         self.text_projector = text_projector
         self.register_buffer("table", table, persistent=False)
+        self.register_buffer("text_share", None, persistent=False)
         self.alignment_weight = config.alignment_weight
         self.fixed_weight = config.orthogonality_weight
         self.share_every = config.share_every
@@ -71,6 +77,11 @@ class PretrainingLoss(nn.Module):
         if self.share is not None:
             return self.share.weight
         return self.measured_share.new_tensor(self.fixed_weight or 0.0)
+
+    @property
+    def least_texts(self) -> int:
+        """With fewer texts a batch has no alignment loss: a projection's BatchNorm needs two."""
+        return 1 if self.text_projector is None else 2
 
     @property
     def has_orthogonality(self) -> bool:
@@ -94,6 +105,8 @@ class PretrainingLoss(nn.Module):
             orthogonality = self.orthogonality(z)
             return StepLosses((self.fixed_weight or 0.0) * orthogonality, zero, orthogonality)
         alignment = self._align(z, text_rows, vectors)
+        if self.text_share is not None:
+            alignment = alignment * self.text_share
         if not self.has_orthogonality:
             return StepLosses(self.alignment_weight * alignment, alignment, zero)
         orthogonality = self.orthogonality(z)
@@ -105,9 +118,8 @@ class PretrainingLoss(nn.Module):
         assert self.projector is not None
         projected = self.projector(z)
         known = (text_rows >= 0).nonzero()[:, 0]
-        # A projection with BatchNorm needs two texts.
-        if len(known) < (1 if self.text_projector is None else 2):
-            return 0.0 * projected.float().sum()
+        if len(known) < self.least_texts:
+            return 0.0 * (projected.float().sum() + self._touch_text(vectors))
         if len(known) < len(text_rows):
             projected, text_rows = projected[known.to(z.device)], text_rows[known]
         rows = text_rows.to(z.device, non_blocking=True)
@@ -121,6 +133,13 @@ class PretrainingLoss(nn.Module):
             vectors = self.text_projector(vectors)
         return self.alignment(projected.float(), vectors.float())
 
+    def _touch_text(self, vectors: Tensor | None) -> Tensor | float:
+        """Every weight in the graph of every step: several processes wait for each gradient."""
+        total: Tensor | float = 0.0 if vectors is None else vectors.float().sum()
+        if self.text_projector is not None:
+            total = total + sum(p.sum() for p in self.text_projector.parameters())
+        return total
+
     def _balance(self, alignment: Tensor, orthogonality: Tensor, z: Tensor, step: int) -> Tensor:
         weighted = self.alignment_weight * alignment
         if self.share is not None:
@@ -129,10 +148,13 @@ class PretrainingLoss(nn.Module):
             return total
         assert self.fixed_weight is not None
         if step % self.share_every == 0 and z.requires_grad:
-            reference, balanced = (
-                torch.autograd.grad(loss, z, retain_graph=True)[0].float().norm()
-                for loss in (weighted, orthogonality)
+            squares = torch.stack(
+                [
+                    torch.autograd.grad(loss, z, retain_graph=True)[0].float().square().sum()
+                    for loss in (weighted, orthogonality)
+                ]
             )
+            reference, balanced = sum_over_ranks(squares).sqrt()
             share = self.fixed_weight * balanced / reference
             self.measured_share.copy_(torch.where(share.isfinite(), share, self.measured_share))
         return weighted + self.fixed_weight * orthogonality

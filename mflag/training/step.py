@@ -9,9 +9,11 @@ from torch import Tensor, nn
 from mflag.config.train import TrainConfig
 from mflag.data.augment import AugmentParameters, augment
 from mflag.data.feeds import Batch
+from mflag.distributed.gradients import average_gradients, copy_from_first, wrap_module
 from mflag.models.trained_text import TrainedText
 from mflag.runtime.device import Compute
 from mflag.training.model import PretrainingLoss, StepLosses
+from mflag.training.whole_step import WholeStep
 
 
 class TrainingStep:
@@ -31,7 +33,10 @@ class TrainingStep:
         config: TrainConfig,
         text: TrainedText | None = None,
     ) -> None:
-        """Compile the encoder when ``compute`` says so; ``text`` has layers in training."""
+        """Compile the encoder when ``compute`` says so; ``text`` has layers in training.
+
+        With several processes, all of them build their step here together.
+        """
         self._encoder = encoder
         self._embed = torch.compile(encoder) if compute.compiles else encoder
         self._loss = loss
@@ -40,6 +45,13 @@ class TrainingStep:
         self._compute = compute
         self._size = config.train.image_size
         self._micro = config.train.micro_batch_size
+        self._bucket_mb = config.compute.bucket_mb
+        self._parts = WholeStep(encoder, self._embed, loss, text)
+        self._model: nn.Module = self._parts
+        if self._micro is None or self._micro >= config.train.batch_size:
+            self._model = wrap_module(self._parts, config.compute)
+        else:
+            copy_from_first(self._parts)
         self._wraps = config.data.wrap_bug
         self.latents = torch.empty(0)
         self.is_finite = torch.ones((), dtype=torch.bool, device=compute.device)
@@ -62,6 +74,7 @@ class TrainingStep:
             losses = self._whole(images, text_rows, step)
         else:
             losses = self._in_parts(images, text_rows, step, self._micro)
+            average_gradients(self._parts, self._bucket_mb)
         self.is_finite &= losses.total.isfinite()
         self._optimizer.step()
         return StepLosses(*(value.detach() for value in losses))
@@ -77,10 +90,7 @@ class TrainingStep:
 
     def _whole(self, images: Tensor, text_rows: Tensor, step: int) -> StepLosses:
         with self._autocast():
-            z = self._embed(images).float()
-            vectors = None if self._text is None else self._text(_known(text_rows), step)
-            losses = self._loss(z, text_rows, step, vectors)
-        self.latents = z.detach()
+            losses, self.latents = self._model(images, text_rows, step)
         losses.total.backward()
         return losses
 
