@@ -1,5 +1,7 @@
 """Gradients averaged over the ranks: overlapped with the backward, or all at its end."""
 
+import inspect
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -21,9 +23,11 @@ def wrap_module(module: nn.Module, config: ComputeConfig) -> nn.Module:
     """
     if not has_peers():
         return module
+    # torch renamed it in 2.14.
+    is_new = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     return DistributedDataParallel(
         module,
-        broadcast_buffers=False,
+        **{"forward_sync_buffers" if is_new else "broadcast_buffers": False},
         bucket_cap_mb=config.bucket_mb,
         static_graph=config.static_graph,
         gradient_as_bucket_view=config.gradient_as_bucket_view,

@@ -25,8 +25,15 @@ def gather_over_ranks(values: Tensor) -> Tensor:
     if not has_peers():
         return values[None]
     everything = values.new_empty(dist.get_world_size(), *values.shape)
-    dist.all_gather_into_tensor(everything, values.detach().contiguous()[None])
+    all_gather(everything, values.detach().contiguous()[None])
     return everything
+
+
+def all_gather(everything: Tensor, own: Tensor) -> None:
+    """Fill ``everything``, (world_size · B, ...), with every rank's ``own``, (B, ...), in order."""
+    # torch renamed it in 2.14.
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    gather(everything, own)
 
 
 def share_bytes(content: bytes | memoryview) -> bytes | memoryview:
@@ -42,7 +49,7 @@ def share_bytes(content: bytes | memoryview) -> bytes | memoryview:
     return received.numpy().tobytes()
 
 
-def _reduce(values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+def _reduce(values: Tensor, operation: "dist.ReduceOp.RedOpType") -> Tensor:
     total = values.detach().clone()
     dist.all_reduce(total, operation)
     return total

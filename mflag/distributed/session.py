@@ -18,7 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 from mflag.distributed.differences import first_difference
 from mflag.distributed.rank_stream import RankStream
 from mflag.distributed.ranks import Ranks
-from mflag.distributed.watch import EXIT_RANK_FAILED, Watch, leave, say
+from mflag.distributed.watch import EXIT_RANK_FAILED, Watch, say
 from mflag.errors import InputError, NonFiniteError, RankFailedError
 
 T = TypeVar("T")
@@ -149,10 +149,10 @@ class Session:
             if found := first_difference(every[0], other, rank):
                 raise _AgreedError(found)
 
-    def reached(self, step: int | None) -> None:
-        """Tell the watch that a step begins; None: what follows may take any time."""
+    def reached(self, step: int | None, *, has_images: bool = False) -> None:
+        """Tell the watch that a step begins, or has its images; None: what follows takes long."""
         if self._watch is not None:
-            self._watch.reached(step)
+            self._watch.reached(step, has_images=has_images)
 
     def __exit__(
         self,
@@ -186,7 +186,7 @@ class Session:
                     who = "" if self.ranks.is_first else f"rank {self.ranks.rank}: "
                     what = str(error) or "interrupted"
                     print(f"error: {who}{what}", file=sys.__stderr__, flush=True)
-                leave(code)
+                self._watch.leave(code)
         symptom = (
             f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
         )
@@ -194,12 +194,14 @@ class Session:
             failure, speaks = self._watch.find_out(symptom)
         else:
             traceback.print_exception(error)
-            speaks = self._watch.report(EXIT_RANK_FAILED, f"failed: {symptom}")
+            speaks = self._watch.report(
+                EXIT_RANK_FAILED, f"rank {self.ranks.rank} failed: {symptom}"
+            )
             assert self._watch.failure is not None
             failure = self._watch.failure
         if speaks:
             say(failure)
-        leave(failure.code)
+        self._watch.leave(failure.code)
 
     def _end_agreed(self, error: InputError) -> None:
         if self.ranks.is_first:
@@ -209,7 +211,7 @@ class Session:
             until = time.monotonic() + _SPEAK_S
             while not self._store.check(["said"]) and time.monotonic() < until:
                 time.sleep(_POLL_S)
-        leave(_CODES[InputError])
+        self._watch.leave(_CODES[InputError])
 
     def _exchange(self, text: str) -> list[str]:
         """Every rank's text, by rank; waits for all, however long they work."""

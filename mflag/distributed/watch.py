@@ -4,7 +4,9 @@ import json
 import os
 import sys
 import threading
+import time
 from dataclasses import asdict, dataclass
+from typing import NoReturn
 
 import torch.distributed as dist
 
@@ -21,7 +23,7 @@ class Failure:
     """Why all ranks end.
 
     Attributes:
-        rank: who failed.
+        rank: who failed, or noticed.
         code: exit code of every rank.
         message: in words.
     """
@@ -43,7 +45,7 @@ class Watch:
         self._store, self._ranks = store, ranks
         self._timeout_s = timeout_s
         self._interval_s = min(1.0, timeout_s / 20)
-        self._step: int | None = None
+        self._progress: int | None = None
         self._is_suspicious = False
         self._ages = _Ages(ranks.world_size)
         self._over = threading.Event()
@@ -53,9 +55,9 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="mflag-watch", daemon=True)
         self._thread.start()
 
-    def reached(self, step: int | None) -> None:
-        """Say that this rank starts a step; None: what follows may take any time."""
-        self._step = step
+    def reached(self, step: int | None, *, has_images: bool = False) -> None:
+        """Say that this rank starts a step, or has its images; None: what follows may take long."""
+        self._progress = None if step is None else 2 * step + has_images
 
     def close(self) -> None:
         """Stop watching."""
@@ -82,7 +84,8 @@ class Watch:
         """After a collective failed: whose fault it was, and whether this rank says so."""
         self._is_suspicious = True
         if not self._failed.wait(3 * _MISSED * self._interval_s):
-            is_first = self.report(EXIT_RANK_FAILED, f"failed: {symptom}")
+            message = f"rank {self._ranks.rank} failed: {symptom}"
+            is_first = self.report(EXIT_RANK_FAILED, message)
             assert self.failure is not None
             return self.failure, is_first
         assert self.failure is not None
@@ -102,17 +105,26 @@ class Watch:
         except RuntimeError as error:
             if self._over.is_set():
                 return
-            message = f"is gone, and the store of the ranks with it ({_first_line(error)})"
+            message = f"rank 0 is gone, and the store of the ranks with it ({_first_line(error)})"
             if self.report(EXIT_RANK_FAILED, message, rank=0):
                 say(self.failure)
         # The main thread, in a collective that failed too, may end the process in its own way.
         if not self._over.wait(_MISSED * self._interval_s):
             assert self.failure is not None
-            leave(self.failure.code)
+            self.leave(self.failure.code)
+
+    def leave(self, code: int) -> NoReturn:
+        """End the process at once: what waits for those that are gone would never end."""
+        for stream in (sys.stdout, sys.stderr, sys.__stderr__):
+            if stream is not None:
+                stream.flush()
+        if self._ranks.is_first and not os.environ.get("TORCHELASTIC_USE_AGENT_STORE"):
+            time.sleep(3 * self._interval_s)  # the store ends with rank 0; let the others read it
+        os._exit(code)
 
     def _turn(self) -> None:
         rank, world_size = self._ranks.rank, self._ranks.world_size
-        mine = "" if self._step is None else str(self._step)
+        mine = "" if self._progress is None else str(self._progress)
         with self._lock:
             self._store.set(f"beat/{rank}", f"{self._ages.turn}:{mine}")
             if self._store.check([_FAILURE]):
@@ -134,15 +146,29 @@ class Watch:
         limit = self._timeout_s / self._interval_s
         silent = self._ages.silent(_MISSED if self._is_suspicious else limit)
         if silent is not None:
-            return silent, "is gone: killed, or its machine is off or out of memory"
+            if self._is_suspicious:
+                how = "gone: killed, or its machine is off or out of memory"
+                return silent, f"rank {silent} is {how}"
+            how = f"has not answered for {self._timeout_s:g} s: stopped, or gone"
+            return silent, f"rank {silent} {how}"
         if self._ranks.rank == 0 and self._ages.stuck_turns > limit:
-            step, slow = self._ages.slowest()
-            waiting = "" if len(slow) == self._ranks.world_size else ", while others wait for it"
-            return slow[0], (
-                f"has not finished step {step + 1} for {self._timeout_s:g} s{waiting}; if steps "
-                "may take so long, set compute.timeout_s higher"
-            )
+            return self._stuck()
         return None
+
+    def _stuck(self) -> tuple[int, str]:
+        progress, slow = self._ages.slowest()
+        step, has_images = divmod(progress, 2)
+        what = "finished" if has_images else "had no images for"
+        if len(slow) == self._ranks.world_size:
+            who, waiting = "no rank has", ""
+            what = "finished" if has_images else "had images for"
+        else:
+            who = f"rank {slow[0]} has" + (" not" if has_images else "")
+            waiting = ", while others wait"
+        return slow[0], (
+            f"{who} {what} step {step + 1} for {self._timeout_s:g} s{waiting}; if that may take "
+            "so long, set compute.timeout_s higher"
+        )
 
 
 class _Ages:
@@ -180,16 +206,7 @@ class _Ages:
 def say(failure: Failure | None) -> None:
     """Print the one line."""
     assert failure is not None
-    text = f"error: rank {failure.rank} {failure.message}; every rank ends"
-    print(text, file=sys.__stderr__, flush=True)
-
-
-def leave(code: int) -> None:
-    """End the process at once: collectives and destructors would wait for those that are gone."""
-    for stream in (sys.stdout, sys.stderr, sys.__stderr__):
-        if stream is not None:
-            stream.flush()
-    os._exit(code)
+    print(f"error: {failure.message}; every rank ends", file=sys.__stderr__, flush=True)
 
 
 def _first_line(error: BaseException) -> str:

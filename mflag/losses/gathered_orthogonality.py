@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mflag.distributed.reductions import all_gather
 from mflag.errors import InputError
 from mflag.ops.arguments import check_tensor
 from mflag.ops.orthogonality import orthogonality_of_rows
@@ -71,7 +72,7 @@ def gather_rows(z: Tensor, equal_rows: bool = False) -> tuple[Tensor, OwnRows]:
     if not equal_rows:
         _check_rows(rows, z.device)
     everything = z.new_empty(dist.get_world_size() * rows, *z.shape[1:])
-    dist.all_gather_into_tensor(everything, z.detach().contiguous())
+    all_gather(everything, z.detach().contiguous())
     return everything, OwnRows(dist.get_rank() * rows, rows, _sum_over_ranks)
 
 
@@ -97,7 +98,7 @@ def _check_rows(rows: int, device: torch.device) -> None:
     if "cpu:" in dist.get_backend_config():
         device = torch.device("cpu")
     counts = torch.empty(dist.get_world_size(), dtype=torch.int64, device=device)
-    dist.all_gather_into_tensor(counts, torch.tensor([rows], device=device))
+    all_gather(counts, torch.tensor([rows], device=device))
     if not (counts == rows).all():
         raise InputError(
             f"the ranks have {counts.tolist()} rows; give every rank as many "

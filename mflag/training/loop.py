@@ -131,6 +131,7 @@ class TrainingLoop:
             before = time.perf_counter()
             batch = next(batches)
             self._wait_s += time.perf_counter() - before
+            self._session.reached(self._done, has_images=True)
             rows, step = batch.rows, self._done
             epoch = self._run.stream.epoch_of(step)
             self._run.set_text_share(step)
