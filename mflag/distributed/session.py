@@ -172,6 +172,16 @@ class Session:
         sys.stderr = self._stderr
         if dist.is_initialized():
             dist.destroy_process_group()
+        self._leave_the_store()
+
+    def _leave_the_store(self) -> None:
+        """Rank 0, with which the store may end, goes last."""
+        if not self.ranks.is_first:
+            self._store.add("left", 1)
+            return
+        until = time.monotonic() + _SPEAK_S
+        while self._store.add("left", 0) < self.ranks.world_size - 1 and time.monotonic() < until:
+            time.sleep(_POLL_S)
 
     def _fail(self, error: BaseException) -> None:
         """Say once what happened and end the process."""
