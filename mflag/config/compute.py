@@ -11,6 +11,11 @@ class ComputeConfig:
 
     device: str = option("auto", "auto, cpu, cuda or cuda:N; auto takes a GPU when there is one")
     compile: str = option("auto", "torch.compile: auto (on for CUDA, off for CPU), true or false")
+    compile_cache: str | None = option(
+        None,
+        "folder of compiled code for later runs; null is TORCHINDUCTOR_CACHE_DIR or a user's",
+    )
+    cuda_graph: bool = option(False, "record the whole step as a CUDA graph; needs a GPU")
     precision: str = option("auto", "auto, fp32 or bf16; auto is bf16 where the chip has it")
     channels_last: bool = option(True, "NHWC memory format of the encoder")
     threads: int | None = option(None, "CPU threads; null leaves torch's choice")

@@ -11,6 +11,11 @@ class ModelConfig:
 
     arch: str = option("resnet50", "resnet18, resnet34 or resnet50 of torchvision")
     init: str = option("random", "random, imagenet, or the path of an encoder.safetensors")
+    one_channel: str = option(
+        "auto",
+        "train the first convolution on one grey channel, written as three: true, false, or auto "
+        "(on: every prepared image is grey)",
+    )
     projector: str = option(
         "mlp", "linear, mlp (hidden layer with BatchNorm and ReLU), or mlp_bn (BatchNorm last too)"
     )

@@ -12,6 +12,7 @@ from mflag.data.counter_random import uniform
 from mflag.errors import InputError
 from mflag.models.encoder_file import IMAGE_MEAN, IMAGE_STD
 from mflag.ops import augment_images
+from mflag.runtime.transfer import send
 
 _LOG_ASPECT = math.log(4 / 3)  # of the crop, as torchvision's RandomResizedCrop
 
@@ -31,11 +32,9 @@ class AugmentParameters:
     contrast: Tensor
 
     def to(self, device: torch.device) -> "AugmentParameters":
-        """Copy to a device."""
+        """Copy to a device, without a wait."""
         return AugmentParameters(
-            self.theta.to(device, non_blocking=True),
-            self.brightness.to(device, non_blocking=True),
-            self.contrast.to(device, non_blocking=True),
+            send(self.theta, device), send(self.brightness, device), send(self.contrast, device)
         )
 
 
@@ -87,7 +86,11 @@ def draw_parameters(
 
 
 def augment(
-    images: Tensor, parameters: AugmentParameters, size: int, dtype: torch.dtype = torch.float32
+    images: Tensor,
+    parameters: AugmentParameters,
+    size: int,
+    dtype: torch.dtype = torch.float32,
+    channels: int = 3,
 ) -> Tensor:
     """Apply drawn parameters.
 
@@ -96,11 +99,13 @@ def augment(
         parameters: of the same batch, on the same device.
         size: height and width of the result, pixels.
         dtype: float32, or bfloat16: what autocast makes of the float32 result.
+        channels: 3, all equal, or 1 for an encoder with a grey stem.
 
     Returns:
-        (B, 3, size, size) in ``channels_last``, normalised, the three channels equal.
+        (B, channels, size, size) in ``channels_last``, normalised.
     """
     theta, factors = parameters.theta, (parameters.brightness, parameters.contrast)
     return augment_images(
-        images, theta, *factors, size=size, mean=IMAGE_MEAN, std=IMAGE_STD, dtype=dtype
-    )
+        images, theta, *factors, size=size, mean=IMAGE_MEAN, std=IMAGE_STD, channels=channels,
+        dtype=dtype,
+    )  # fmt: skip

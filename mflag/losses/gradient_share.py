@@ -79,6 +79,16 @@ class GradientShare(nn.Module):
             balanced_gradient: gradient of the unweighted balanced loss, this rank's rows.
         """
         self.calls += 1
+        self.measure(reference_gradient, balanced_gradient)
+
+    @torch.no_grad()
+    def measure(self, reference_gradient: Tensor, balanced_gradient: Tensor) -> None:
+        """Do what ``update`` does without counting a call: device work alone, as in a CUDA graph.
+
+        Args:
+            reference_gradient: as in ``update``.
+            balanced_gradient: likewise.
+        """
         squares = torch.stack(
             [
                 torch.linalg.vector_norm(gradient, dtype=torch.float64).square()

@@ -7,18 +7,19 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mflag.errors import InputError
+from mflag.models.grey_stem import on_three_channels
 from mflag.runtime.tensor_file import write_tensors
 
 FORMAT = 1
 EMBEDDING_DIM = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
-# Grey values 0..1 to -1..1, in each of the three equal channels.
+# Grey values 0..1 to -1..1, in each of the three equal channels: equal, or grey_stem.py is wrong.
 IMAGE_MEAN = 0.5
 IMAGE_STD = 0.5
 METADATA = {"format", "arch", "image_size", "mean", "std", "embedding_dim"}
 
 
 def save_encoder(path: Path | str, encoder: nn.Module, arch: str, image_size: int) -> None:
-    """Write an encoder under torchvision's names; equal weights give equal bytes.
+    """Write an encoder under torchvision's names, for three channels; equal weights, equal bytes.
 
     Args:
         path: the file to write.
@@ -34,7 +35,7 @@ def save_encoder(path: Path | str, encoder: nn.Module, arch: str, image_size: in
         "std": json.dumps([IMAGE_STD] * 3),
         "embedding_dim": str(EMBEDDING_DIM[arch]),
     }
-    write_tensors(path, in_float32(encoder.state_dict()), metadata)
+    write_tensors(path, on_three_channels(in_float32(encoder.state_dict())), metadata)
 
 
 def in_float32(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from mflag.errors import InputError
 from mflag.models.lower_states import LowerStates, run_upper
 from mflag.models.text_encoder import TextEncoder, length_batches, pad_tokens, pool
 from mflag.models.tokens import Tokens
+from mflag.runtime.transfer import send
 
 
 class TrainedText(nn.Module):
@@ -92,7 +93,7 @@ class TrainedText(nn.Module):
                 p.sum() for p in self._trained.parameters()
             )
         found = [self._embed(texts[part], step, number) for number, part in enumerate(parts)]
-        return torch.cat(found)[torch.cat(parts).argsort().to(self._device())]
+        return torch.cat(found)[send(torch.cat(parts).argsort(), self._device())]
 
     def backward(self, texts: Tensor, step: int, gradient: Tensor) -> None:
         """Take the gradient of ``forward``'s result further back, one part in memory at a time.
@@ -104,7 +105,7 @@ class TrainedText(nn.Module):
         """
         for number, part in enumerate(self._parts(texts)):
             vectors = self._embed(texts[part], step, number)
-            vectors.backward(gradient[part.to(gradient.device)])
+            vectors.backward(gradient[send(part, gradient.device)])
 
     @torch.no_grad()
     def measure_center(self, texts: Tensor) -> None:
@@ -176,12 +177,12 @@ class TrainedText(nn.Module):
 
     def _embed(self, texts: Tensor, step: int, part: int) -> Tensor:
         token_ids = [self.tokens[int(text)] for text in texts]
-        ids, mask = (t.to(self._device()) for t in pad_tokens(token_ids, self._padding()))
+        ids, mask = (send(t, self._device()) for t in pad_tokens(token_ids, self._padding()))
         with self._own_random(step, part):
             if self._lower is None:
                 hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
             else:
-                states = self._lower.padded(texts).to(self._device())
+                states = send(self._lower.padded(texts), self._device())
                 hidden = run_upper(self.model, self._trained, states, mask)
         vectors = pool(hidden.float(), mask, self._encoder.pooling)
         return vectors if self.center is None else vectors - self.center

@@ -68,7 +68,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
         lr = group["lr"]
         is_tensor = isinstance(lr, torch.Tensor)
         initial = group.setdefault("initial_lr", lr.clone() if is_tensor else lr)
-        if is_tensor:
+        if is_tensor and not isinstance(initial, torch.Tensor):
+            lr.fill_(initial * factor)
+        elif is_tensor:
             lr.copy_(initial * factor)
         else:
             group["lr"] = float(initial) * factor

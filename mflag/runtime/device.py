@@ -7,6 +7,7 @@ import torch
 from mflag.config.compute import ComputeConfig
 from mflag.distributed.ranks import ALONE, Ranks
 from mflag.errors import InputError
+from mflag.runtime.compile_cache import keep_compiled_code
 
 
 @dataclass(frozen=True)
@@ -16,14 +17,18 @@ class Compute:
     Attributes:
         device: where tensors live.
         dtype: of activations; weights stay float32.
-        compiles: whether the encoder goes through torch.compile.
+        compiles: whether the model goes through torch.compile.
         memory_format: of images and weights.
+        captures: whether the whole step becomes a CUDA graph.
+        compiler: backend of torch.compile.
     """
 
     device: torch.device
     dtype: torch.dtype
     compiles: bool
     memory_format: torch.memory_format
+    captures: bool = False
+    compiler: str = "inductor"
 
 
 def choose_compute(config: ComputeConfig, ranks: Ranks = ALONE) -> Compute:
@@ -39,7 +44,7 @@ def choose_compute(config: ComputeConfig, ranks: Ranks = ALONE) -> Compute:
     device = _device(config.device)
     if not ranks.is_alone:
         device = _device_of_rank(device, ranks)
-    compiles = _choice("compute.compile", config.compile, ("auto", "true", "false"))
+    compiling = _choice("compute.compile", config.compile, ("auto", "true", "false"))
     precision = _choice("compute.precision", config.precision, ("auto", "fp32", "bf16"))
     if config.threads is not None:
         if config.threads < 1:
@@ -47,12 +52,26 @@ def choose_compute(config: ComputeConfig, ranks: Ranks = ALONE) -> Compute:
         torch.set_num_threads(config.threads)
     if precision == "fp32":
         torch.backends.cudnn.allow_tf32 = False  # torch's default rounds fp32 convolutions to TF32
+    if config.cuda_graph and not ranks.is_alone:
+        raise InputError(
+            f"compute.cuda_graph is true for {ranks.world_size} processes, which is not tried yet; "
+            "set compute.cuda_graph=false"
+        )
+    if config.cuda_graph and device.type != "cuda":
+        raise InputError(
+            f"compute.cuda_graph is true, but the device is {device.type} and CUDA graphs need a "
+            "GPU; set compute.cuda_graph=false, or compute.device=cuda on a machine that has one"
+        )
+    compiles = compiling == "true" or (compiling == "auto" and device.type == "cuda")
+    if compiles:
+        keep_compiled_code(config.compile_cache)
     bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
     return Compute(
         device=device,
         dtype=torch.bfloat16 if bf16 else torch.float32,
-        compiles=compiles == "true" or (compiles == "auto" and device.type == "cuda"),
+        compiles=compiles,
         memory_format=torch.channels_last if config.channels_last else torch.contiguous_format,
+        captures=config.cuda_graph,
     )
 
 

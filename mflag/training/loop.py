@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import mflag
 from mflag.analysis.collapse import collapse_figures
 from mflag.config.train import TrainConfig
 from mflag.data.augment import draw_parameters
-from mflag.data.feeds import BatchReader, Feed, open_feed
+from mflag.data.feeds import Batch, BatchReader, Feed, open_feed
 from mflag.data.text_table import save_text_table
 from mflag.distributed import (
     Session,
@@ -25,11 +26,13 @@ from mflag.distributed import (
 from mflag.errors import NonFiniteError
 from mflag.models.encoder_file import save_encoder
 from mflag.optim.schedule import set_learning_rate
-from mflag.runtime.checkpoint import save_checkpoint
+from mflag.runtime.checkpoint_writer import CheckpointWriter
 from mflag.runtime.progress import Advance, progress
 from mflag.runtime.signals import StopRequest
+from mflag.training.finite import check_finite_state
 from mflag.training.model import StepLosses
 from mflag.training.model_card import write_model_card
+from mflag.training.pace import Pace
 from mflag.training.run import Run, build_run, try_compute
 from mflag.training.run_folder import plain, prepare_folder
 from mflag.training.run_log import RunLog
@@ -88,16 +91,23 @@ class TrainingLoop:
         self._run, self._config, self._done = run, run.config, done
         self._folder = Path(run.config.output_dir)
         self._step = TrainingStep(
-            run.encoder, run.loss, run.optimizer, run.compute, run.config, run.trained_text
+            run.encoder,
+            run.loss,
+            run.optimizer,
+            run.compute,
+            run.config,
+            run.trained_text,
+            has_gaps=run.has_gaps,
         )
-        self._step_size = run.stream.global_batch_size
-        self._latents: deque[Tensor] = deque(maxlen=-(-run.config.log.latents // self._step_size))
+        batch_size = run.stream.global_batch_size
+        self._latents: deque[Tensor] = deque(maxlen=-(-run.config.log.latents // batch_size))
         self._log: RunLog | None = None
         if self._is_first:
             self._log = RunLog(self._folder, done, run.config.log.tensorboard)
         self._agreement = None if session.ranks.is_alone else StopAgreement()
         self._last: dict[str, float] = {}
-        self._wait_s, self._since, self._since_step = 0.0, time.perf_counter(), done
+        self._pace = Pace(batch_size)
+        self._writer = CheckpointWriter(self._folder / "checkpoints", run.config.checkpoint.keep)
         self._warned = False
 
     def run(self) -> bool:
@@ -117,33 +127,27 @@ class TrainingLoop:
                     self._stop(request)
                     return False
                 self._save_checkpoint()
+                self._writer.wait()
                 self._finish()
                 return True
         finally:
             feed.close()
+            self._writer.close()
             if self._log is not None:
                 self._log.close()
 
     def _steps(self, feed: Feed, advance: Advance, request: StopRequest) -> None:
         batches = iter(feed)
         while self._done < self._run.total_steps and self._goes_on(request):
-            self._session.reached(self._done)
-            before = time.perf_counter()
-            batch = next(batches)
-            self._wait_s += time.perf_counter() - before
-            self._session.reached(self._done, has_images=True)
-            rows, step = batch.rows, self._done
-            epoch = self._run.stream.epoch_of(step)
-            self._run.set_text_share(step)
-            set_learning_rate(self._run.optimizer, self._run.rate(step))
-            parameters = draw_parameters(
-                self._config.augment, self._config.seed, epoch, rows.numpy()
-            )
-            losses = self._step.run(batch, parameters, self._run.text_rows[rows], step)
-            self._latents.append(self._step.latents)
-            self._done += 1
+            epoch = self._run.stream.epoch_of(self._done)
+            losses = self._take_step(batches, epoch)
+            if self._step.has_compiled:
+                self._set_apart()
+            else:
+                self._pace.step()
             figures = self._report(losses, epoch) if self._is_logging_point() else None
             advance(1, figures)
+            self._writer.check()
             if self._done % self._config.checkpoint.every == 0:
                 self._save_checkpoint()
         self._session.reached(None)
@@ -156,16 +160,35 @@ class TrainingLoop:
             request.received = self._agreement.ask(request.received)
         return request.received is None
 
+    def _take_step(self, batches: Iterator[Batch], epoch: int) -> StepLosses:
+        """The next batch and its step; here the host never waits for the device."""
+        self._session.reached(self._done)
+        self._began = before = time.perf_counter()
+        batch = next(batches)
+        self._pace.wait(time.perf_counter() - before)
+        self._session.reached(self._done, has_images=True)
+        rows, step = batch.rows, self._done
+        self._run.set_text_share(step)
+        set_learning_rate(self._run.optimizer, self._run.rate(step))
+        parameters = draw_parameters(self._config.augment, self._config.seed, epoch, rows.numpy())
+        losses = self._step.run(batch, parameters, self._run.text_rows[rows], step)
+        self._latents.append(self._step.latents)
+        self._done += 1
+        return losses
+
+    def _set_apart(self) -> None:
+        """The step compiled: its time, to the end of its work on the device, is not the speed's."""
+        if self._run.compute.device.type == "cuda":
+            torch.cuda.synchronize(self._run.compute.device)
+        self._pace.compiled(time.perf_counter() - self._began)
+
     def _is_logging_point(self) -> bool:
         every = self._config.log.every
         return self._done in (1, self._run.total_steps) or self._done % every == 0
 
     def _report(self, losses: StepLosses, epoch: int) -> dict[str, str] | None:
         self._check_finite()
-        seconds = max(time.perf_counter() - self._since, 1e-9)
-        losses, wait, latents = self._of_all_ranks(losses, self._wait_s / seconds)
-        steps = self._done - self._since_step
-        self._wait_s, self._since, self._since_step = 0.0, time.perf_counter(), self._done
+        losses, pace, latents = self._of_all_ranks(losses, self._pace.figures())
         if self._log is None:
             return None
         share = float(self._run.loss.measured_share)
@@ -180,8 +203,7 @@ class TrainingLoop:
             "orthogonality_share": share if has_both else None,
             "orthogonality_weight": float(self._run.loss.weight),
             "lr": float(self._run.optimizer.param_groups[0]["lr"]),
-            "images_per_second": steps * self._step_size / seconds,
-            "data_wait": wait,
+            **pace,
             **collapse_figures(latents),
         }
         self._log.write(self._done, figures)
@@ -193,8 +215,9 @@ class TrainingLoop:
                 "drowns it; set loss.orthogonality_weight=null loss.orthogonality_share=0.1",
                 file=sys.stderr,
             )
+        speed = figures["images_per_second"]
         return {
-            "images/s": f"{figures['images_per_second']:.0f}",
+            "images/s": "compiled" if speed is None else f"{speed:.0f}",
             "data-wait": f"{100 * figures['data_wait']:.0f}%",
             "loss": f"{figures['loss']:.4f}",
             "align": f"{float(losses.alignment):.4f}",
@@ -203,17 +226,20 @@ class TrainingLoop:
             "rank": f"{figures['effective_rank']:.0f}",
         }
 
-    def _of_all_ranks(self, losses: StepLosses, wait: float) -> tuple[StepLosses, float, Tensor]:
+    def _of_all_ranks(
+        self, losses: StepLosses, pace: dict[str, float | None]
+    ) -> tuple[StepLosses, dict[str, float | None], Tensor]:
         """Mean losses, the longest wait, and the newest latents in the order of the global batch.
 
         Returns:
-            losses, the data wait as a share of the time, and (n, N) latents, n ≤ ``log.latents``.
+            losses, this rank's pace with the largest ``data_wait`` of all, and (n, N) latents,
+            n at most ``log.latents``.
         """
         means = gather_over_ranks(torch.stack(losses)).mean(0)
-        longest = max_over_ranks(torch.tensor(wait, dtype=torch.float64))
+        wait = max_over_ranks(torch.tensor(pace["data_wait"], dtype=torch.float64))
         latents = gather_over_ranks(torch.stack(list(self._latents))).transpose(0, 1)
         newest = latents.flatten(0, 2)[-self._config.log.latents :]
-        return StepLosses(*means), float(longest), newest
+        return StepLosses(*means), {**pace, "data_wait": float(wait)}, newest
 
     def _check_finite(self) -> None:
         if bool(max_over_ranks(self._step.is_finite.logical_not().byte())):
@@ -223,6 +249,7 @@ class TrainingLoop:
             )
 
     def _save_checkpoint(self) -> None:
+        """Begin to write one; see ``CheckpointWriter``."""
         self._check_finite()
         if not self._is_first:
             return
@@ -235,11 +262,11 @@ class TrainingLoop:
             "world_size": self._run.ranks.world_size,
             "state": self._run.state(),
         }
-        keep = self._config.checkpoint.keep
-        save_checkpoint(self._folder / "checkpoints", self._done, state, keep)
+        self._writer.save(self._done, state)
 
     def _stop(self, request: StopRequest) -> None:
-        self._session.agree(self._save_checkpoint)  # no process leaves before it is on disk
+        self._save_checkpoint()
+        self._session.agree(self._writer.wait)  # no process leaves before it is on disk
         assert request.received is not None
         if self._is_first:
             print(
@@ -266,20 +293,3 @@ class TrainingLoop:
         }
         write_model_card(self._folder, config, run.prepared, facts, self._last)
         print(f"encoder: {encoder}", file=sys.stderr)
-
-
-def check_finite_state(state: Any, done: int, name: str = "state") -> None:
-    """Refuse to keep weights or statistics that are not numbers.
-
-    Raises:
-        NonFiniteError: with the name of the first such tensor.
-    """
-    if isinstance(state, Tensor):
-        if state.is_floating_point() and not bool(state.isfinite().all()):
-            raise NonFiniteError(
-                f"{name} became NaN or infinite at or before step {done}; lower optim.lr or set "
-                "compute.precision=fp32; the checkpoints on disk are from before"
-            )
-    elif isinstance(state, dict):
-        for key, value in state.items():
-            check_finite_state(value, done, f"{name}.{key}")

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from mflag.config.loss import LossConfig
 from mflag.distributed.reductions import sum_over_ranks
 from mflag.losses import AlignmentLoss, GradientShare, OrthogonalityLoss
+from mflag.training.batchnorm import keep_batchnorm_statistics
+from mflag.training.text_places import TextPlaces, place_texts
 
 
 class StepLosses(NamedTuple):
@@ -88,6 +90,11 @@ class PretrainingLoss(nn.Module):
         """Whether the orthogonality loss is computed at all."""
         return self.share is not None or bool(self.fixed_weight)
 
+    @property
+    def picks_texts(self) -> bool:
+        """Whether images without a text are left out, as a projection with BatchNorm needs it."""
+        return self.text_projector is not None
+
     def forward(
         self, z: Tensor, text_rows: Tensor, step: int, vectors: Tensor | None = None
     ) -> StepLosses:
@@ -100,30 +107,91 @@ class PretrainingLoss(nn.Module):
             vectors: (K, D) of the K studies with text, from text layers in training; None takes
                 them from the table.
         """
+        picks = self.picks_texts or vectors is not None
+        texts = place_texts(text_rows, picks=picks).to(z.device)
+        alignment, orthogonality = self.parts(z, texts, vectors)
+        if torch.is_grad_enabled() and z.requires_grad:
+            if self.is_due(step):
+                self.measure(z, texts, vectors)
+            self.count()
+        return self.weigh(alignment, orthogonality)
+
+    def parts(
+        self, z: Tensor, texts: TextPlaces, vectors: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return alignment and orthogonality, neither weighted: one graph for torch.compile.
+
+        Args:
+            z: (B, N) pooled latents.
+            texts: on the device of ``z``.
+            vectors: as in ``forward``.
+        """
         zero = z.new_zeros((), dtype=torch.float32)
-        if self.projector is None:
-            orthogonality = self.orthogonality(z)
-            return StepLosses((self.fixed_weight or 0.0) * orthogonality, zero, orthogonality)
-        alignment = self._align(z, text_rows, vectors)
+        alignment = zero if self.projector is None else self._align(z, texts, vectors)
         if self.text_share is not None:
             alignment = alignment * self.text_share
-        if not self.has_orthogonality:
-            return StepLosses(self.alignment_weight * alignment, alignment, zero)
-        orthogonality = self.orthogonality(z)
-        return StepLosses(
-            self._balance(alignment, orthogonality, z, step), alignment, orthogonality
-        )
+        orthogonality = self.orthogonality(z) if self.has_orthogonality else zero
+        return alignment, orthogonality
 
-    def _align(self, z: Tensor, text_rows: Tensor, vectors: Tensor | None) -> Tensor:
+    def weigh(self, alignment: Tensor, orthogonality: Tensor) -> StepLosses:
+        """Return the sum of what ``parts`` returned, by the weights of now, and both parts."""
+        weight: Tensor | float = self.fixed_weight or 0.0
+        if self.share is not None:
+            weight = self.share.weight
+        if self.projector is None:
+            total = weight * orthogonality
+        elif not self.has_orthogonality:
+            total = self.alignment_weight * alignment
+        else:
+            total = self.alignment_weight * alignment + weight * orthogonality
+        return StepLosses(total, alignment, orthogonality)
+
+    def is_due(self, step: int) -> bool:
+        """Whether the balance is measured in this step."""
+        if self.projector is None or not self.has_orthogonality:
+            return False
+        return step % self.share_every == 0 if self.share is None else self.share.is_due()
+
+    def count(self) -> None:
+        """Note that a training step was taken."""
+        if self.share is not None:
+            self.share.calls += 1
+
+    def measure(self, z: Tensor, texts: TextPlaces, vectors: Tensor | None = None) -> None:
+        """Measure both gradients at the latent, and set the weight if it follows the balance.
+
+        Projector and losses run once more, from a latent that is cut off from the encoder: the
+        step's own graph may be compiled, and is not asked to run backward thrice.
+        """
+        z = z.detach().requires_grad_()
+        vectors = None if vectors is None else vectors.detach()
+        with torch.enable_grad(), keep_batchnorm_statistics(self):
+            alignment, orthogonality = self.parts(z, texts, vectors)
+            reference, balanced = (
+                torch.autograd.grad(loss, z, retain_graph=True, materialize_grads=True)[0]
+                for loss in (self.alignment_weight * alignment, orthogonality)
+            )
+        if self.share is not None:
+            self.share.measure(reference, balanced)
+            self.measured_share.copy_(self.share.measured_share)
+            return
+        assert self.fixed_weight is not None
+        squares = torch.stack([g.float().square().sum() for g in (reference, balanced)])
+        reference, balanced = sum_over_ranks(squares).sqrt()
+        share = self.fixed_weight * balanced / reference
+        self.measured_share.copy_(torch.where(share.isfinite(), share, self.measured_share))
+
+    def _align(self, z: Tensor, texts: TextPlaces, vectors: Tensor | None) -> Tensor:
         assert self.projector is not None
-        projected = self.projector(z)
-        known = (text_rows >= 0).nonzero()[:, 0]
-        if len(known) < self.least_texts:
+        projected, rows = self.projector(z), texts.rows
+        if len(rows) < self.least_texts:
             return 0.0 * (projected.float().sum() + self._touch_text(vectors))
-        if len(known) < len(text_rows):
-            projected, text_rows = projected[known.to(z.device)], text_rows[known]
-        rows = text_rows.to(z.device, non_blocking=True)
+        if texts.picked is not None:
+            projected = projected[texts.picked]
         if vectors is None and self.text_projector is None:
+            assert self.table is not None
+            if texts.known is not None:
+                return self._align_known(projected, rows, texts.known)
             return self.alignment(projected, self.table, index=rows)
         if vectors is None:
             assert self.table is not None
@@ -140,21 +208,14 @@ class PretrainingLoss(nn.Module):
             total = total + sum(p.sum() for p in self.text_projector.parameters())
         return total
 
-    def _balance(self, alignment: Tensor, orthogonality: Tensor, z: Tensor, step: int) -> Tensor:
-        weighted = self.alignment_weight * alignment
-        if self.share is not None:
-            total = self.share(weighted, orthogonality, z)
-            self.measured_share.copy_(self.share.measured_share)
-            return total
-        assert self.fixed_weight is not None
-        if step % self.share_every == 0 and z.requires_grad:
-            squares = torch.stack(
-                [
-                    torch.autograd.grad(loss, z, retain_graph=True)[0].float().square().sum()
-                    for loss in (weighted, orthogonality)
-                ]
-            )
-            reference, balanced = sum_over_ranks(squares).sqrt()
-            share = self.fixed_weight * balanced / reference
-            self.measured_share.copy_(torch.where(share.isfinite(), share, self.measured_share))
-        return weighted + self.fixed_weight * orthogonality
+    def _align_known(self, projected: Tensor, rows: Tensor, known: Tensor) -> Tensor:
+        """The mean over the images with a text, without shapes that depend on how many there are.
+
+        An image without one is compared with a vector in its own place: distance and gradient 0.
+        """
+        assert self.table is not None
+        stand_in = self.table[rows].float()
+        compared = torch.where(known[:, None], projected.float(), stand_in)
+        count = known.sum()
+        share = torch.where(count > 0, len(rows) / count.clamp(min=1), 0.0)
+        return share * self.alignment(compared, self.table, index=rows)

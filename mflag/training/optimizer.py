@@ -11,7 +11,11 @@ from mflag.optim.schedule import learning_rate_factor
 
 
 def build_optimizer(
-    modules: Iterable[nn.Module], config: OptimConfig, global_batch_size: int
+    modules: Iterable[nn.Module],
+    config: OptimConfig,
+    global_batch_size: int,
+    *,
+    grey_stem: nn.Parameter | None = None,
 ) -> torch.optim.Optimizer:
     """Return AdamW or LARS over all parameters, biases and BatchNorm in a group without decay.
 
@@ -19,12 +23,16 @@ def build_optimizer(
         modules: encoder and projector.
         config: hyper-parameters.
         global_batch_size: studies a step over all ranks; scales lr when ``lr_batch_size`` is set.
+        grey_stem: one of the parameters that stands for the sum of three equal ones. AdamW gives it
+            three times the rate and a third of the decay, which moves it as their sum would move
+            (docs/decisions/0007-*); LARS goes by its norm and needs neither.
 
     Raises:
         InputError: a hyper-parameter or LARS preset that is not allowed.
     """
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    matrices = [p for p in parameters if p.ndim > 1]
+    stands_for_three = [p for p in parameters if p is grey_stem and config.name == "adamw"]
+    matrices = [p for p in parameters if p.ndim > 1 and not any(p is q for q in stands_for_three)]
     vectors = [p for p in parameters if p.ndim <= 1]
     decay_1d = config.weight_decay if config.decay_1d else 0.0
     groups = [
@@ -34,6 +42,9 @@ def build_optimizer(
     lr = config.lr
     if config.lr_batch_size is not None:
         lr *= global_batch_size / config.lr_batch_size
+    if stands_for_three:
+        decay = config.weight_decay / 3
+        groups.append({"params": stands_for_three, "weight_decay": decay, "lr": 3 * lr})
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, fused=True)
     given = {"momentum": config.momentum}

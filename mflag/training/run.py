@@ -23,6 +23,7 @@ from mflag.distributed.ranks import ALONE
 from mflag.errors import InputError
 from mflag.models.encoder import build_encoder
 from mflag.models.encoder_file import EMBEDDING_DIM
+from mflag.models.grey_stem import find_grey_stem, to_one_channel
 from mflag.models.projector import build_projector
 from mflag.models.trained_text import TrainedText
 from mflag.runtime.device import Compute, choose_compute
@@ -78,6 +79,11 @@ class Run:
         mean = total / self.ranks.world_size
         self.loss.text_share.fill_(counts[self.ranks.rank] / mean if total else 0.0)
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether a training study lacks a text."""
+        return bool((self.text_rows[torch.from_numpy(self.prepared.rows("train"))] < 0).any())
+
     def state(self) -> dict[str, Any]:
         """Weights, statistics, optimizer and balance: all that a step changes."""
         state = {
@@ -132,6 +138,8 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None, session: Ses
     compute = choose_compute(config.compute, ranks)
     torch.manual_seed(config.seed)
     encoder = session.in_turn(lambda: build_encoder(config.model.arch, config.model.init))
+    if config.model.one_channel != "false":
+        to_one_channel(encoder)
     prepared = session.in_turn(lambda: _open_data(config, ranks))
     session.require_equal({"data": prepared.info["hashes"]})
     if data_hashes not in (None, prepared.info["hashes"]):
@@ -158,7 +166,9 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None, session: Ses
     encoder.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     loss.to(compute.device)
     modules = [encoder, loss, *([] if trained_text is None else [trained_text])]
-    optimizer = build_optimizer(modules, config.optim, stream.global_batch_size)
+    optimizer = build_optimizer(
+        modules, config.optim, stream.global_batch_size, grey_stem=find_grey_stem(encoder)
+    )
     total = config.train.epochs * stream.steps_per_epoch
     return Run(
         config=config,

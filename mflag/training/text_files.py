@@ -5,6 +5,7 @@ from pathlib import Path
 from torch import nn
 
 from mflag.models.encoder_file import in_float32
+from mflag.models.grey_stem import on_three_channels
 from mflag.runtime.tensor_file import write_tensors
 from mflag.training.run import Run
 
@@ -35,7 +36,10 @@ def describe_text(run: Run) -> str:
 
 def describe_parameters(run: Run) -> str:
     """Parameters of encoder, projections and text, each for itself."""
-    parts = [f"encoder {_count(run.encoder)}"]
+    # The file's, whatever the stem trained on.
+    written = on_three_channels(run.encoder.state_dict())
+    names = [name for name, _ in run.encoder.named_parameters()]
+    parts = [f"encoder {sum(written[name].numel() for name in names):,}"]
     if run.projector is not None:
         parts.append(f"projector {_count(run.projector)}")
     if run.loss.text_projector is not None:

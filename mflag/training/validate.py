@@ -52,6 +52,7 @@ def validate(config: TrainConfig) -> None:
     if not 0 < config.compute.bucket_mb < math.inf:
         raise InputError(f"compute.bucket_mb is {config.compute.bucket_mb}; give a number above 0")
     check_feed(config.feed)
+    _check_step(config)
     _check_text(config)
     if config.train.batch_size > config.data.size and config.data.path is None:
         raise InputError(
@@ -63,6 +64,23 @@ def validate(config: TrainConfig) -> None:
     _check_micro_batch(config)
     _check_loss(config)
     _check_optim(config)
+
+
+def _check_step(config: TrainConfig) -> None:
+    if config.model.one_channel not in ("auto", "true", "false"):
+        raise InputError(
+            f"model.one_channel is {config.model.one_channel!r}; choose auto, true or false"
+        )
+    changing = {
+        "train.micro_batch_size": (config.train.micro_batch_size, "null"),
+        "text.unfreeze_last": (config.text.unfreeze_last, "0"),
+    }
+    for key, (value, off) in changing.items():
+        if config.compute.cuda_graph and value:
+            raise InputError(
+                f"compute.cuda_graph records one step of one batch, but {key} is {value}; set "
+                f"{key}={off}, or compute.cuda_graph=false"
+            )
 
 
 def _check_text(config: TrainConfig) -> None:

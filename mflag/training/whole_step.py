@@ -1,34 +1,50 @@
 """Everything that trains, as one module: what several processes wrap and average."""
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor, nn
 
 from mflag.models.trained_text import TrainedText
-from mflag.training.model import PretrainingLoss, StepLosses
+from mflag.runtime.device import Compute
+from mflag.training.forward import Forward, autocast
+from mflag.training.text_places import TextPlaces
 
 
 class WholeStep(nn.Module):
-    """Images to losses: encoder, projections, losses, and text layers where they train."""
+    """Text layers where they train, then encoder, projections and losses."""
 
     def __init__(
         self,
-        encoder: nn.Module,
-        embed: nn.Module,
-        loss: PretrainingLoss,
+        forward: Forward,
+        run: Callable[..., Any],
         text: TrainedText | None,
+        compute: Compute,
     ) -> None:
-        """Keep the parts; ``embed`` is ``encoder``, perhaps compiled."""
+        """Keep the parts; ``run`` is ``forward``, perhaps compiled."""
         super().__init__()
-        self.encoder, self.loss, self.text = encoder, loss, text
-        self._embed = (embed,)  # no second module: it shares the encoder's weights
+        self.inner, self.text = forward, text
+        self._run = (run,)  # no second module: it has the weights of ``forward``
+        self._compute = compute
 
-    def forward(self, images: Tensor, text_rows: Tensor, step: int) -> tuple[StepLosses, Tensor]:
-        """Return the losses and the (B, N) float32 latents, these without graph.
+    def forward(
+        self, images: Tensor, texts: TextPlaces, known: Tensor | None, step: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return latents, alignment, orthogonality and the texts' vectors.
 
         Args:
-            images: (B, 1 or 3, S, S) augmented.
-            text_rows: (B,) int64 on the CPU; -1 where a study has no vector.
+            images: (B, C, S, S), normalised.
+            texts: of these images, on their device.
+            known: (K,) int64 on the CPU, places of the texts in training; None without.
             step: from 0.
+
+        Returns:
+            (B, N) float32 without graph, two () float32, and (K, D) without graph or None.
         """
-        z = self._embed[0](images).float()
-        vectors = None if self.text is None else self.text(text_rows[text_rows >= 0], step)
-        return self.loss(z, text_rows, step, vectors), z.detach()
+        vectors = None
+        if self.text is not None and known is not None:
+            with autocast(self._compute):
+                vectors = self.text(known, step)
+        z, *parts = self._run[0](images, texts, vectors)
+        alignment, orthogonality = parts
+        return z.detach(), alignment, orthogonality, None if vectors is None else vectors.detach()

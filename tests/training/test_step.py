@@ -15,7 +15,8 @@ from mflag.models.tokens import Tokens
 from mflag.models.trained_text import TrainedText
 from mflag.runtime.device import choose_compute
 from mflag.training.model import PretrainingLoss
-from mflag.training.step import TrainingStep, keep_batchnorm_statistics, wrap_white
+from mflag.training.batchnorm import keep_batchnorm_statistics
+from mflag.training.step import TrainingStep, wrap_white
 from tests.models.tiny_bert import write_bert
 
 B, DIM = 8, 512

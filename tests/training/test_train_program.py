@@ -193,7 +193,7 @@ def test_weights_that_are_not_numbers_are_never_kept(train, prepared, tmp_path, 
 
     monkeypatch.setattr(torch.optim.AdamW, "step", poison)
     code, err = train(f"data.path={prepared.path}", "output_dir=run", *QUICK, "checkpoint.every=1")
-    assert code == 3 and "state.encoder.conv1.weight became NaN" in err
+    assert code == 3 and "state.encoder.layer1.0.conv1.weight became NaN" in err
     assert not list_checkpoints(tmp_path / "run" / "checkpoints")
 
 
