@@ -29,6 +29,9 @@ def _replaced(layer: _BatchNorm) -> "GlobalBatchNorm":
     new = GlobalBatchNorm(
         layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats
     )
+    for like in (*layer.parameters(), *layer.buffers()):
+        if like.is_floating_point():
+            new.to(like.device, like.dtype)
     new.load_state_dict(layer.state_dict())
     return new.train(layer.training)
 

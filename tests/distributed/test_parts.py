@@ -48,12 +48,12 @@ def connect(rank, count):
 
 
 def steps(rank, count, micro=None, rows=tuple(range(ROWS)), loss=None):
-    """Weights after a few steps of AdamW without BatchNorm, on this rank's part of the batch."""
+    """Weights after a few steps of SGD without BatchNorm, on this rank's part of the batch."""
     connect(rank, count)
     torch.manual_seed(0)
-    encoder = nn.Sequential(
-        nn.Conv2d(3, 6, 3, stride=4), nn.Tanh(), nn.AdaptiveAvgPool2d(4), nn.Flatten()
-    )
+    encoder = nn.Sequential()
+    encoder.add_module("conv1", nn.Conv2d(3, 6, 3, stride=4))
+    encoder.append(nn.Tanh()).append(nn.AdaptiveAvgPool2d(4)).append(nn.Flatten())
     projector = nn.Linear(96, 5)
     table = nn.functional.normalize(torch.randn(ROWS, 5)).half()
     module = PretrainingLoss(LossConfig(**(loss or {})), table, projector)

@@ -36,7 +36,7 @@ def trained(count, folder, data, *overrides):
 
 
 def assert_close(ours, expected):
-    """Up to float32 rounding: that of a bias that began at 0, through a ReLU, is no longer small."""
+    """Up to float32 rounding; a bias that began at 0 is made of it."""
     tensors = load_file(ours)
     for key, value in load_file(expected).items():
         if value.ndim > 1:
