@@ -64,12 +64,15 @@ def steps(rank, count, micro=None, rows=tuple(range(ROWS)), loss=None):
     share = ROWS // count
     own = slice(rank * share, (rank + 1) * share)
     rows = torch.tensor(rows)
-    if count > 1 and bool((rows < 0).any()):
-        mean = int((rows >= 0).sum()) / count
-        module.text_share = torch.tensor(int((rows[own] >= 0).sum()) / mean)
+    has_gaps = bool((rows < 0).any())
+    if has_gaps:
+        module.text_share = torch.ones(())
     optimizer = torch.optim.SGD([*encoder.parameters(), *module.parameters()], lr=0.1, momentum=0.9)
     compute = choose_compute(ComputeConfig(device="cpu", precision="fp32"))
     step = TrainingStep(encoder, module, optimizer, compute, config)
+    if has_gaps:
+        mean = int((rows >= 0).sum()) / count
+        module.text_share.fill_(int((rows[own] >= 0).sum()) / mean)
     images = torch.randint(0, 255, (ROWS, 1, 64, 64), dtype=torch.uint8)
     losses = []
     for number in range(STEPS):
