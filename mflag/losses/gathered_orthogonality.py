@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from mflag.distributed.reductions import all_gather
 from mflag.errors import InputError
 from mflag.ops.arguments import check_tensor
 from mflag.ops.orthogonality import orthogonality_of_rows
@@ -31,7 +32,12 @@ class _WithGradient(torch.autograd.Function):
 
 
 def gathered_orthogonality_loss(
-    z: Tensor, reduction: str, formula: Formula, precision: str, backend: str | None
+    z: Tensor,
+    reduction: str,
+    formula: Formula,
+    precision: str,
+    backend: str | None,
+    equal_rows: bool = False,
 ) -> Tensor:
     """Return the loss of all ranks' rows; the backward gives this rank's rows their gradient.
 
@@ -42,28 +48,31 @@ def gathered_orthogonality_loss(
         formula: the parameters of the loss.
         precision: ``highest`` or ``tf32``.
         backend: a name from ``mflag.backends()``; None takes the fastest that runs here.
+        equal_rows: as ``gather_rows`` takes it.
 
     Raises:
         InputError: the ranks have different numbers of rows, or as ``orthogonality_loss``.
     """
     check_tensor("z", z)
     factor = dist.get_world_size() if reduction == "mean" else 1
-    return loss_of_gathered(z, *gather_rows(z), factor, formula, precision, backend)
+    return loss_of_gathered(z, *gather_rows(z, equal_rows), factor, formula, precision, backend)
 
 
-def gather_rows(z: Tensor) -> tuple[Tensor, OwnRows]:
+def gather_rows(z: Tensor, equal_rows: bool = False) -> tuple[Tensor, OwnRows]:
     """Return the rows of all ranks, without a graph, and which of them are this rank's.
 
     Args:
         z: (B, ...) this rank's rows; every rank has as many.
+        equal_rows: the caller knows that they have; else the ranks ask each other.
 
     Raises:
         InputError: the ranks have different numbers of rows.
     """
     rows = z.shape[0]
-    _check_rows(rows, z.device)
+    if not equal_rows:
+        _check_rows(rows, z.device)
     everything = z.new_empty(dist.get_world_size() * rows, *z.shape[1:])
-    dist.all_gather_into_tensor(everything, z.detach().contiguous())
+    all_gather(everything, z.detach().contiguous())
     return everything, OwnRows(dist.get_rank() * rows, rows, _sum_over_ranks)
 
 
@@ -85,8 +94,11 @@ def loss_of_gathered(
 
 
 def _check_rows(rows: int, device: torch.device) -> None:
+    """Ask all ranks; through the CPU where the group has a backend for it, without the GPU."""
+    if "cpu:" in dist.get_backend_config():
+        device = torch.device("cpu")
     counts = torch.empty(dist.get_world_size(), dtype=torch.int64, device=device)
-    dist.all_gather_into_tensor(counts, torch.tensor([rows], device=device))
+    all_gather(counts, torch.tensor([rows], device=device))
     if not (counts == rows).all():
         raise InputError(
             f"the ranks have {counts.tolist()} rows; give every rank as many "

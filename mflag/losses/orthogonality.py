@@ -33,6 +33,8 @@ class OrthogonalityLoss(nn.Module):
         gradient_reduction: with ``gather``, what the framework does with the gradients of the
             ranks: ``mean`` (DistributedDataParallel) or ``sum``.
         diagonal_weight: δ; 0 leaves the covariance term of VICReg.
+        equal_rows: with ``gather``: True when the caller makes sure that every rank gives as many
+            rows; the ranks then do not ask each other in every call.
 
     Raises:
         InputError: a parameter is not one of the above.
@@ -51,6 +53,7 @@ class OrthogonalityLoss(nn.Module):
         backend: str | None = None,
         gradient_reduction: str = "mean",
         diagonal_weight: float = 1.0,
+        equal_rows: bool = False,
     ) -> None:
         """Check and keep the arguments."""
         super().__init__()
@@ -75,6 +78,7 @@ class OrthogonalityLoss(nn.Module):
         self.backend = backend
         self.gradient_reduction = gradient_reduction
         self.diagonal_weight = diagonal_weight
+        self.equal_rows = equal_rows
 
     @classmethod
     def preset(cls, name: str, **overrides: Any) -> Self:
@@ -103,7 +107,12 @@ class OrthogonalityLoss(nn.Module):
         is_gathered = self.gather and torch.distributed.is_initialized()
         if is_gathered and torch.distributed.get_world_size() > 1:
             return gathered_orthogonality_loss(
-                z, self.gradient_reduction, formula, self.precision, self.backend
+                z,
+                self.gradient_reduction,
+                formula,
+                self.precision,
+                self.backend,
+                self.equal_rows,
             )
         return orthogonality_loss(
             z, **formula._asdict(), precision=self.precision, backend=self.backend
@@ -117,6 +126,7 @@ class OrthogonalityLoss(nn.Module):
             "precision": "highest",
             "backend": None,
             "gradient_reduction": "mean",
+            "equal_rows": False,
         }
         given = {key: getattr(self, key) for key in rare if getattr(self, key) != rare[key]}
         return (

@@ -20,7 +20,8 @@ class TrainedText(nn.Module):
     """Embeds texts with a graph through the last layers.
 
     The layers below and the embeddings stay frozen, without dropout and without graph. Dropout of
-    the trained layers is a function of (seed, step, part), so a step can be repeated bit for bit.
+    the trained layers is a function of (seed, step, part, rank), so a step can be repeated bit for
+    bit.
 
     Attributes:
         center: (D,) float32, subtracted from every vector, or None.
@@ -36,6 +37,7 @@ class TrainedText(nn.Module):
         last: int,
         *,
         seed: int = 0,
+        rank: int = 0,
         base: dict[str, str] | None = None,
         keep_lower: bool = False,
     ) -> None:
@@ -46,6 +48,7 @@ class TrainedText(nn.Module):
             tokens: of all texts.
             last: how many layers train.
             seed: of dropout.
+            rank: of this process; each draws its own dropout.
             base: what the encoder was, kept in the metadata: ``base`` names it.
             keep_lower: compute the frozen layers once, now, where the model is.
 
@@ -57,7 +60,8 @@ class TrainedText(nn.Module):
         self.model = encoder.model
         self.tokens = tokens
         self.dim = int(encoder.model.config.hidden_size)
-        self._encoder, self._seed, self._base = encoder, seed, base or {}
+        self._encoder, self._base = encoder, base or {}
+        self._seed, self._rank = seed, rank
         self._trained = unfreeze_last(encoder.model, last)
         self.register_buffer("center", None)
         self._lower: LowerStates | None = None
@@ -84,7 +88,10 @@ class TrainedText(nn.Module):
         """
         parts = self._parts(texts)
         if not parts:
-            return torch.empty(0, self.dim, device=self._device())
+            # In the graph all the same: several processes wait for each gradient.
+            return torch.empty(0, self.dim, device=self._device()) + 0.0 * sum(
+                p.sum() for p in self._trained.parameters()
+            )
         found = [self._embed(texts[part], step, number) for number, part in enumerate(parts)]
         return torch.cat(found)[send(torch.cat(parts).argsort(), self._device())]
 
@@ -187,9 +194,9 @@ class TrainedText(nn.Module):
     def _own_random(self, step: int, part: int) -> Iterator[None]:
         device = self._device()
         devices = [device] if device.type == "cuda" else []
-        seed = np.random.SeedSequence([self._seed, step, part]).generate_state(1, np.uint64)[0]
+        seed = np.random.SeedSequence([self._seed, step, part, self._rank])
         with torch.random.fork_rng(devices):
-            torch.manual_seed(int(seed) >> 1)
+            torch.manual_seed(int(seed.generate_state(1, np.uint64)[0]) >> 1)
             yield
 
     def _device(self) -> torch.device:

@@ -25,9 +25,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
         state: tensors, numbers, strings, lists and dicts.
         keep: how many stay, at least 1.
     """
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    content = buffer.getbuffer()
+    content = state_to_bytes(state)
     path = folder / f"step_{step:09d}.ckpt"
     with atomic_write(path) as file:
         file.write(_MAGIC + hashlib.sha256(content).digest())
@@ -67,7 +65,19 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no checkpoint of mflag.train")
     if hashlib.sha256(content[head:]).digest() != content[len(_MAGIC) : head]:
         raise InputError(f"checkpoint {path} is damaged: its checksum differs")
-    return torch.load(io.BytesIO(content[head:]), map_location="cpu", weights_only=True)
+    return state_from_bytes(content[head:])
+
+
+def state_to_bytes(state: dict[str, Any]) -> memoryview:
+    """Tensors, numbers, strings, lists and dicts as bytes."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getbuffer()
+
+
+def state_from_bytes(content: bytes | memoryview) -> dict[str, Any]:
+    """Read what ``state_to_bytes`` wrote, tensors on the CPU; other objects are refused."""
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from mflag.config.compute import ComputeConfig
+from mflag.distributed.ranks import ALONE, Ranks
 from mflag.errors import InputError
 from mflag.runtime.compile_cache import keep_compiled_code
 
@@ -30,13 +31,19 @@ class Compute:
     compiler: str = "inductor"
 
 
-def choose_compute(config: ComputeConfig) -> Compute:
+def choose_compute(config: ComputeConfig, ranks: Ranks = ALONE) -> Compute:
     """Resolve every ``auto``.
+
+    Args:
+        config: what is asked for.
+        ranks: with several processes each takes the GPU of its ``local_rank``.
 
     Raises:
         InputError: a value that is unknown, or a device that is not here.
     """
     device = _device(config.device)
+    if not ranks.is_alone:
+        device = _device_of_rank(device, ranks)
     compiling = _choice("compute.compile", config.compile, ("auto", "true", "false"))
     precision = _choice("compute.precision", config.precision, ("auto", "fp32", "bf16"))
     if config.threads is not None:
@@ -45,6 +52,11 @@ def choose_compute(config: ComputeConfig) -> Compute:
         torch.set_num_threads(config.threads)
     if precision == "fp32":
         torch.backends.cudnn.allow_tf32 = False  # torch's default rounds fp32 convolutions to TF32
+    if config.cuda_graph and not ranks.is_alone:
+        raise InputError(
+            f"compute.cuda_graph is true for {ranks.world_size} processes, which is not tried yet; "
+            "set compute.cuda_graph=false"
+        )
     if config.cuda_graph and device.type != "cuda":
         raise InputError(
             f"compute.cuda_graph is true, but the device is {device.type} and CUDA graphs need a "
@@ -88,6 +100,22 @@ def _device(name: str) -> torch.device:
             "devices; give compute.device=cpu"
         )
     return device
+
+
+def _device_of_rank(device: torch.device, ranks: Ranks) -> torch.device:
+    if device.type != "cuda":
+        return device
+    if device.index is not None:
+        raise InputError(
+            f"compute.device is '{device}' for {ranks.world_size} processes; give cuda, and each "
+            "process takes a GPU of its own"
+        )
+    if ranks.local_world_size > torch.cuda.device_count():
+        raise InputError(
+            f"torchrun started {ranks.local_world_size} processes on this machine, which has "
+            f"{torch.cuda.device_count()} GPUs; give --nproc-per-node={torch.cuda.device_count()}"
+        )
+    return torch.device("cuda", ranks.local_rank)
 
 
 def _choice(key: str, value: str, choices: tuple[str, ...]) -> str:

@@ -28,6 +28,10 @@ class Advance(Protocol):
         """Take ``count`` more units, and figures by name."""
 
 
+def _say_nothing(count: int, figures: Mapping[str, str] | None = None) -> None:
+    """Take the news."""
+
+
 class _Speed(ProgressColumn):
     def __init__(self, unit: str) -> None:
         super().__init__()
@@ -38,7 +42,9 @@ class _Speed(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress(name: str, unit: str, total: int, done: int = 0) -> Iterator[Advance]:
+def progress(
+    name: str, unit: str, total: int, done: int = 0, *, shown: bool = True
+) -> Iterator[Advance]:
     """Yield a function that is told how many units were finished since its last call.
 
     Args:
@@ -46,7 +52,11 @@ def progress(name: str, unit: str, total: int, done: int = 0) -> Iterator[Advanc
         unit: what is counted, in plural.
         total: units in all.
         done: units that an earlier run finished.
+        shown: False prints nothing: one of several processes speaks.
     """
+    if not shown:
+        yield _say_nothing
+        return
     if done:
         print(f"{name}: going on after {done:,} of {total:,} {unit}", file=sys.stderr)
     show = _bar if sys.stderr.isatty() else _lines

@@ -16,6 +16,13 @@ from mflag.config.train import TrainConfig
 from mflag.data.augment import draw_parameters
 from mflag.data.feeds import Batch, BatchReader, Feed, open_feed
 from mflag.data.text_table import save_text_table
+from mflag.distributed import (
+    Session,
+    StopAgreement,
+    gather_over_ranks,
+    max_over_ranks,
+    read_ranks,
+)
 from mflag.errors import NonFiniteError
 from mflag.models.encoder_file import save_encoder
 from mflag.optim.schedule import set_learning_rate
@@ -26,11 +33,12 @@ from mflag.training.finite import check_finite_state
 from mflag.training.model import StepLosses
 from mflag.training.model_card import write_model_card
 from mflag.training.pace import Pace
-from mflag.training.run import Run, build_run
-from mflag.training.run_folder import claim_folder, plain, prepare_folder
+from mflag.training.run import Run, build_run, try_compute
+from mflag.training.run_folder import plain, prepare_folder
 from mflag.training.run_log import RunLog
 from mflag.training.step import TrainingStep
 from mflag.training.text_files import describe_parameters, describe_text, save_text_side
+from mflag.training.together import claim_together, facts_of_all
 from mflag.training.validate import validate
 
 DROWNED_SHARE = 10.0  # above it the orthogonality gradient drowns the alignment
@@ -49,26 +57,37 @@ def train(config: TrainConfig) -> bool:
         InputError: bad configuration, data or folder; nothing is left on disk.
         NonFiniteError: a loss became NaN or infinite.
     """
-    validate(config)
-    claim = claim_folder(config)
-    if claim.is_finished:
-        print(f"{config.output_dir} is finished: nothing to do", file=sys.stderr)
-        return True
-    run = build_run(config, claim.state)
-    done = 0 if claim.state is None else int(claim.state["step"])
-    prepare_folder(config, None if claim.state is None else done)
+    with Session(read_ranks(), config.compute.timeout_s) as session:
+        session.agree(lambda: validate(config))
+        session.require_equal(facts_of_all(config))
+        session.connect(session.agree(lambda: try_compute(config, session.ranks)).device)
+        claim = claim_together(config, session)
+        if claim.is_finished:
+            if session.ranks.is_first:
+                print(f"{config.output_dir} is finished: nothing to do", file=sys.stderr)
+            return True
+        run = build_run(config, claim.state, session)
+        done = 0 if claim.state is None else int(claim.state["step"])
+        if session.ranks.is_first:
+            _begin_folder(run, None if claim.state is None else done)
+        return TrainingLoop(run, done, session).run()
+
+
+def _begin_folder(run: Run, done: int | None) -> None:
+    config = run.config
+    prepare_folder(config, done, run.ranks.world_size)
     for line in config.assumed:
         print(f"assumed: {line}", file=sys.stderr)
     if run.text is not None:
         save_text_table(Path(config.output_dir) / "text_embeddings.safetensors", run.text)
-    return TrainingLoop(run, done).run()
 
 
 class TrainingLoop:
     """Steps, figures, checkpoints, and the end."""
 
-    def __init__(self, run: Run, done: int) -> None:
-        """Go on after ``done`` steps."""
+    def __init__(self, run: Run, done: int, session: Session) -> None:
+        """Go on after ``done`` steps, with the other processes of ``session``."""
+        self._session, self._is_first = session, session.ranks.is_first
         self._run, self._config, self._done = run, run.config, done
         self._folder = Path(run.config.output_dir)
         self._step = TrainingStep(
@@ -80,12 +99,14 @@ class TrainingLoop:
             run.trained_text,
             has_gaps=run.has_gaps,
         )
-        self._latents: deque[Tensor] = deque(
-            maxlen=-(-run.config.log.latents // run.config.train.batch_size)
-        )
-        self._log = RunLog(self._folder, done, run.config.log.tensorboard)
+        batch_size = run.stream.global_batch_size
+        self._latents: deque[Tensor] = deque(maxlen=-(-run.config.log.latents // batch_size))
+        self._log: RunLog | None = None
+        if self._is_first:
+            self._log = RunLog(self._folder, done, run.config.log.tensorboard)
+        self._agreement = None if session.ranks.is_alone else StopAgreement()
         self._last: dict[str, float] = {}
-        self._pace = Pace(run.config.train.batch_size)
+        self._pace = Pace(batch_size)
         self._writer = CheckpointWriter(self._folder / "checkpoints", run.config.checkpoint.keep)
         self._warned = False
 
@@ -98,7 +119,7 @@ class TrainingLoop:
         try:
             with (
                 StopRequest() as request,
-                progress("train", "steps", total, self._done) as advance,
+                progress("train", "steps", total, self._done, shown=self._is_first) as advance,
             ):
                 self._steps(feed, advance, request)
                 if self._done < total:
@@ -111,11 +132,12 @@ class TrainingLoop:
         finally:
             feed.close()
             self._writer.close()
-            self._log.close()
+            if self._log is not None:
+                self._log.close()
 
     def _steps(self, feed: Feed, advance: Advance, request: StopRequest) -> None:
         batches = iter(feed)
-        while self._done < self._run.total_steps and request.received is None:
+        while self._done < self._run.total_steps and self._goes_on(request):
             epoch = self._run.stream.epoch_of(self._done)
             losses = self._take_step(batches, epoch)
             if self._step.has_compiled:
@@ -127,13 +149,25 @@ class TrainingLoop:
             self._writer.check()
             if self._done % self._config.checkpoint.every == 0:
                 self._save_checkpoint()
+        self._session.reached(None)
+        if self._agreement is not None:
+            self._agreement.close()
+
+    def _goes_on(self, request: StopRequest) -> bool:
+        """Whether nobody was told to stop; with several processes, asked a step ago."""
+        if self._agreement is not None:
+            request.received = self._agreement.ask(request.received)
+        return request.received is None
 
     def _take_step(self, batches: Iterator[Batch], epoch: int) -> StepLosses:
         """The next batch and its step; here the host never waits for the device."""
+        self._session.reached(self._done)
         self._began = before = time.perf_counter()
         batch = next(batches)
         self._pace.wait(time.perf_counter() - before)
+        self._session.reached(self._done, has_images=True)
         rows, step = batch.rows, self._done
+        self._run.set_text_share(step)
         set_learning_rate(self._run.optimizer, self._run.rate(step))
         parameters = draw_parameters(self._config.augment, self._config.seed, epoch, rows.numpy())
         losses = self._step.run(batch, parameters, self._run.text_rows[rows], step)
@@ -151,8 +185,11 @@ class TrainingLoop:
         every = self._config.log.every
         return self._done in (1, self._run.total_steps) or self._done % every == 0
 
-    def _report(self, losses: StepLosses, epoch: int) -> dict[str, str]:
+    def _report(self, losses: StepLosses, epoch: int) -> dict[str, str] | None:
         self._check_finite()
+        losses, pace, latents = self._of_all_ranks(losses, self._pace.figures())
+        if self._log is None:
+            return None
         share = float(self._run.loss.measured_share)
         has_both = self._run.projector is not None and self._run.loss.has_orthogonality
         figures: dict[str, Any] = {
@@ -165,8 +202,8 @@ class TrainingLoop:
             "orthogonality_share": share if has_both else None,
             "orthogonality_weight": float(self._run.loss.weight),
             "lr": float(self._run.optimizer.param_groups[0]["lr"]),
-            **self._pace.figures(),
-            **collapse_figures(torch.cat(list(self._latents))[-self._config.log.latents :]),
+            **pace,
+            **collapse_figures(latents),
         }
         self._log.write(self._done, figures)
         self._last = {name: value for name, value in figures.items() if value is not None}
@@ -188,8 +225,23 @@ class TrainingLoop:
             "rank": f"{figures['effective_rank']:.0f}",
         }
 
+    def _of_all_ranks(
+        self, losses: StepLosses, pace: dict[str, float | None]
+    ) -> tuple[StepLosses, dict[str, float | None], Tensor]:
+        """Mean losses, the longest wait, and the newest latents in the order of the global batch.
+
+        Returns:
+            losses, this rank's pace with the largest ``data_wait`` of all, and (n, N) latents,
+            n at most ``log.latents``.
+        """
+        means = gather_over_ranks(torch.stack(losses)).mean(0)
+        wait = max_over_ranks(torch.tensor(pace["data_wait"], dtype=torch.float64))
+        latents = gather_over_ranks(torch.stack(list(self._latents))).transpose(0, 1)
+        newest = latents.flatten(0, 2)[-self._config.log.latents :]
+        return StepLosses(*means), {**pace, "data_wait": float(wait)}, newest
+
     def _check_finite(self) -> None:
-        if not bool(self._step.is_finite):
+        if bool(max_over_ranks(self._step.is_finite.logical_not().byte())):
             raise NonFiniteError(
                 f"a loss became NaN or infinite at or before step {self._done}; lower optim.lr or "
                 "set compute.precision=fp32; the checkpoints on disk are from before"
@@ -198,29 +250,35 @@ class TrainingLoop:
     def _save_checkpoint(self) -> None:
         """Begin to write one; see ``CheckpointWriter``."""
         self._check_finite()
+        if not self._is_first:
+            return
         check_finite_state(self._run.state(), self._done)
         state = {
             "step": self._done,
             "config": plain(self._config),
             "data": self._run.prepared.info["hashes"],
             "version": mflag.__version__,
+            "world_size": self._run.ranks.world_size,
             "state": self._run.state(),
         }
         self._writer.save(self._done, state)
 
     def _stop(self, request: StopRequest) -> None:
         self._save_checkpoint()
-        self._writer.wait()
+        self._session.agree(self._writer.wait)  # no process leaves before it is on disk
         assert request.received is not None
-        print(
-            f"{request.received.name}: saved after step {self._done}; go on with the same command "
-            "and resume=auto",
-            file=sys.stderr,
-        )
+        if self._is_first:
+            print(
+                f"{request.received.name}: saved after step {self._done}; go on with the same "
+                "command and resume=auto",
+                file=sys.stderr,
+            )
         if request.received.name == "SIGINT":
             raise KeyboardInterrupt
 
     def _finish(self) -> None:
+        if not self._is_first:
+            return
         config, run = self._config, self._run
         save_text_side(self._folder, run)
         encoder = self._folder / "encoder.safetensors"

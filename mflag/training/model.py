@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mflag.config.loss import LossConfig
+from mflag.distributed.reductions import sum_over_ranks
 from mflag.losses import AlignmentLoss, GradientShare, OrthogonalityLoss
 from mflag.training.batchnorm import keep_batchnorm_statistics
 from mflag.training.text_places import TextPlaces, place_texts
@@ -25,10 +26,13 @@ class PretrainingLoss(nn.Module):
 
     Attributes:
         share: sets the orthogonality weight by the gradients, or None with a fixed weight.
+        text_share: () float32, with several processes and gaps in the texts: this one's texts over
+            the mean of all, so that the processes' mean is that of all texts; else None.
         measured_share: () float32, weighted gradient norms' ratio at the last measurement.
     """
 
     measured_share: Tensor
+    text_share: Tensor | None
     table: Tensor | None
 
     def __init__(
@@ -55,11 +59,13 @@ class PretrainingLoss(nn.Module):
             factor=config.factor,
             gather=config.gather,
             precision=config.precision,
+            equal_rows=True,  # the index stream drops the last, incomplete batch
         )
         self.alignment = AlignmentLoss(config.alignment_factor)
         self.projector = projector
         self.text_projector = text_projector
         self.register_buffer("table", table, persistent=False)
+        self.register_buffer("text_share", None, persistent=False)
         self.alignment_weight = config.alignment_weight
         self.fixed_weight = config.orthogonality_weight
         self.share_every = config.share_every
@@ -73,6 +79,11 @@ class PretrainingLoss(nn.Module):
         if self.share is not None:
             return self.share.weight
         return self.measured_share.new_tensor(self.fixed_weight or 0.0)
+
+    @property
+    def least_texts(self) -> int:
+        """With fewer texts a batch has no alignment loss: a projection's BatchNorm needs two."""
+        return 1 if self.text_projector is None else 2
 
     @property
     def has_orthogonality(self) -> bool:
@@ -117,6 +128,8 @@ class PretrainingLoss(nn.Module):
         """
         zero = z.new_zeros((), dtype=torch.float32)
         alignment = zero if self.projector is None else self._align(z, texts, vectors)
+        if self.text_share is not None:
+            alignment = alignment * self.text_share
         orthogonality = self.orthogonality(z) if self.has_orthogonality else zero
         return alignment, orthogonality
 
@@ -163,15 +176,16 @@ class PretrainingLoss(nn.Module):
             self.measured_share.copy_(self.share.measured_share)
             return
         assert self.fixed_weight is not None
-        share = self.fixed_weight * balanced.float().norm() / reference.float().norm()
+        squares = torch.stack([g.float().square().sum() for g in (reference, balanced)])
+        reference, balanced = sum_over_ranks(squares).sqrt()
+        share = self.fixed_weight * balanced / reference
         self.measured_share.copy_(torch.where(share.isfinite(), share, self.measured_share))
 
     def _align(self, z: Tensor, texts: TextPlaces, vectors: Tensor | None) -> Tensor:
         assert self.projector is not None
         projected, rows = self.projector(z), texts.rows
-        # A projection with BatchNorm needs two texts.
-        if len(rows) < (1 if self.text_projector is None else 2):
-            return 0.0 * projected.float().sum()
+        if len(rows) < self.least_texts:
+            return 0.0 * (projected.float().sum() + self._touch_text(vectors))
         if texts.picked is not None:
             projected = projected[texts.picked]
         if vectors is None and self.text_projector is None:
@@ -186,6 +200,13 @@ class PretrainingLoss(nn.Module):
         if self.text_projector is not None:
             vectors = self.text_projector(vectors)
         return self.alignment(projected.float(), vectors.float())
+
+    def _touch_text(self, vectors: Tensor | None) -> Tensor | float:
+        """Every weight in the graph of every step: several processes wait for each gradient."""
+        total: Tensor | float = 0.0 if vectors is None else vectors.float().sum()
+        if self.text_projector is not None:
+            total = total + sum(p.sum() for p in self.text_projector.parameters())
+        return total
 
     def _align_known(self, projected: Tensor, rows: Tensor, known: Tensor) -> Tensor:
         """The mean over the images with a text, without shapes that depend on how many there are.

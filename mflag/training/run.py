@@ -3,10 +3,11 @@
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -17,7 +18,9 @@ from mflag.data.feeds import check_feed_data
 from mflag.data.index_stream import IndexStream
 from mflag.data.manifest import Prepared, open_prepared
 from mflag.data.preparing import prepare_phantom
-from mflag.data.text_table import TextTable, build_text_table
+from mflag.data.text_table import TextTable
+from mflag.distributed import Ranks, Session, synchronise_batchnorm
+from mflag.distributed.ranks import ALONE
 from mflag.errors import InputError
 from mflag.models.encoder import build_encoder
 from mflag.models.encoder_file import EMBEDDING_DIM
@@ -27,7 +30,7 @@ from mflag.models.trained_text import TrainedText
 from mflag.runtime.device import Compute, choose_compute
 from mflag.training.model import PretrainingLoss
 from mflag.training.optimizer import build_optimizer, learning_rate_by_step
-from mflag.training.text_side import build_trained_text
+from mflag.training.text_side import build_text
 from mflag.training.validate import check_stored_size, warn_small_lars_batch
 
 
@@ -55,11 +58,27 @@ class Run:
     loss: PretrainingLoss
     optimizer: torch.optim.Optimizer
     rate: Callable[[int], float]
+    ranks: Ranks = ALONE
+    texts_of_train: np.ndarray | None = None  # (n,) bool, only where a text is missing
 
     @property
     def total_steps(self) -> int:
         """Steps of the whole run."""
         return self.config.train.epochs * self.stream.steps_per_epoch
+
+    def set_text_share(self, step: int) -> None:
+        """Tell the loss which share of a step's texts are this process's, where that may differ.
+
+        The order of all processes is known to each, so nobody has to ask.
+        """
+        if self.texts_of_train is None or self.loss.text_share is None:
+            return
+        streams = (replace(self.stream, rank=rank) for rank in range(self.ranks.world_size))
+        counts = [int(self.texts_of_train[s.positions(step)].sum()) for s in streams]
+        counts = [count if count >= self.loss.least_texts else 0 for count in counts]
+        total = sum(counts)
+        mean = total / self.ranks.world_size
+        self.loss.text_share.fill_(counts[self.ranks.rank] / mean if total else 0.0)
 
     @property
     def has_gaps(self) -> bool:
@@ -86,7 +105,9 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-def build_run(config: TrainConfig, state: dict[str, Any] | None) -> Run:
+def build_run(
+    config: TrainConfig, state: dict[str, Any] | None, session: Session | None = None
+) -> Run:
     """Open or generate the data, embed the texts, build model, losses and optimizer.
 
     A run that is refused on the way leaves no generated data behind.
@@ -94,17 +115,19 @@ def build_run(config: TrainConfig, state: dict[str, Any] | None) -> Run:
     Args:
         config: validated.
         state: of the checkpoint to go on from, or None.
+        session: with the other processes; None is alone.
 
     Raises:
         InputError: see ``open_prepared``, ``build_text_table``, ``build_encoder``; or the
             checkpoint was trained on other data.
     """
+    session = session or Session(ALONE, config.compute.timeout_s)
     folder = Path(config.output_dir)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        run = _build(config, None if state is None else state["data"])
+        run = _build(config, None if state is None else state["data"], session)
     except InputError:
-        if missing:
+        if missing and session.ranks.is_first:
             shutil.rmtree(missing[-1], ignore_errors=True)
         raise
     if state is not None:
@@ -112,40 +135,37 @@ def build_run(config: TrainConfig, state: dict[str, Any] | None) -> Run:
     return run
 
 
-def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
-    compute = choose_compute(config.compute)
-    _try_losses(config, compute)
+def _build(config: TrainConfig, data_hashes: dict[str, str] | None, session: Session) -> Run:
+    ranks = session.ranks
+    compute = choose_compute(config.compute, ranks)
     torch.manual_seed(config.seed)
-    encoder = build_encoder(config.model.arch, config.model.init)
+    encoder = session.in_turn(lambda: build_encoder(config.model.arch, config.model.init))
     if config.model.one_channel != "false":
         to_one_channel(encoder)
-    prepared = _open_data(config)
-    check_feed_data(config.feed, prepared)
-    check_stored_size(config, prepared)
+    prepared = session.in_turn(lambda: _open_data(config, ranks))
+    session.require_equal({"data": prepared.info["hashes"]})
+    session.agree(lambda: _check_data(config, prepared))
     if data_hashes not in (None, prepared.info["hashes"]):
         raise InputError(
             f"cannot resume: {prepared.path} holds other data than the checkpoint was trained on; "
             "prepare the same data, or start anew with overwrite=true"
         )
     size = len(prepared.rows("train"))
-    stream = IndexStream(size, config.train.batch_size, config.seed)
-    warn_small_lars_batch(config, stream.global_batch_size)
-    text, trained_text = None, None
-    text_rows = torch.full((len(prepared),), -1)
-    if config.loss.alignment_weight and config.text.unfreeze_last:
-        trained_text, text_rows = build_trained_text(
-            prepared,
-            config.text,
-            seed=config.seed,
-            device=compute.device,
-            measure_center=data_hashes is None,
-        )
-    elif config.loss.alignment_weight:
-        text = build_text_table(prepared, config.text, device=str(compute.device))
-        text_rows = text.rows
+    stream = IndexStream(size, config.train.batch_size, config.seed, ranks.rank, ranks.world_size)
+    if ranks.is_first:
+        warn_small_lars_batch(config, stream.global_batch_size)
+    text, trained_text, text_rows = build_text(
+        prepared, config, session, compute.device, measure_center=data_hashes is None
+    )
     projector, text_projector = _projectors(config, text, trained_text)
     table = None if text is None else text.embeddings
     loss = PretrainingLoss(config.loss, table, projector, text_projector)
+    has_text = text_rows.numpy()[prepared.rows("train")] >= 0
+    if config.compute.sync_batchnorm and not ranks.is_alone:
+        _synchronise(encoder, loss, compute, int((~has_text).sum()))
+    has_gaps = not ranks.is_alone and not has_text.all()
+    if has_gaps and projector is not None:
+        loss.text_share = torch.ones(())
     encoder.to(compute.device, memory_format=compute.memory_format)  # type: ignore[call-overload]
     loss.to(compute.device)
     modules = [encoder, loss, *([] if trained_text is None else [trained_text])]
@@ -168,24 +188,60 @@ def _build(config: TrainConfig, data_hashes: dict[str, str] | None) -> Run:
         rate=learning_rate_by_step(
             config.optim, stream.steps_per_epoch, total, size / stream.global_batch_size
         ),
+        ranks=ranks,
+        texts_of_train=has_text if has_gaps else None,
     )
 
 
-def _try_losses(config: TrainConfig, compute: Compute) -> None:
-    """Run both losses once on a few numbers: a forced backend that cannot is refused here."""
+def _check_data(config: TrainConfig, prepared: Prepared) -> None:
+    check_feed_data(config.feed, prepared)
+    check_stored_size(config, prepared)
+
+
+def try_compute(config: TrainConfig, ranks: Ranks) -> Compute:
+    """Resolve ``auto``, and run both losses on a few numbers: a backend that cannot is refused.
+
+    Args:
+        config: of the run.
+        ranks: which process this is; the others are not asked yet.
+
+    Raises:
+        InputError: a device or a backend that does not run here.
+    """
+    compute = choose_compute(config.compute, ranks)
     table, projector = torch.eye(2), nn.Linear(4, 2)
     loss = PretrainingLoss(config.loss, table, projector).to(compute.device)
     z = torch.ones(2, 4, device=compute.device, requires_grad=True)
     loss(z, torch.arange(2), 0).total.backward()
+    return compute
 
 
-def _open_data(config: TrainConfig) -> Prepared:
+def _synchronise(
+    encoder: nn.Module, loss: PretrainingLoss, compute: Compute, without_text: int
+) -> None:
+    """Take BatchNorm over all ranks.
+
+    Raises:
+        InputError: a rank could have no text to project while the others wait for its statistics.
+    """
+    if loss.text_projector is not None and without_text:
+        raise InputError(
+            f"compute.sync_batchnorm is true, but {without_text:,} training studies have no text, "
+            "so a process may have none to project; set it to false"
+        )
+    synchronise_batchnorm(encoder, compute.device)
+    synchronise_batchnorm(loss, compute.device)
+
+
+def _open_data(config: TrainConfig, ranks: Ranks) -> Prepared:
     if config.data.path is not None:
         prepared = open_prepared(config.data.path)
         if config.loss.alignment_weight:
             _refuse_without_reports(prepared)
         return prepared
     folder = Path(config.output_dir) / "data"
+    if not ranks.is_first:  # rank 0 has made it
+        return open_prepared(folder)
     print(f"generating {config.data.size} studies into {folder}", file=sys.stderr)
     size, seed = config.data.size, config.data.seed
     return prepare_phantom(folder, size, seed, replace_other=config.overwrite)

@@ -35,8 +35,13 @@ class Claim:
     is_finished: bool = False
 
 
-def claim_folder(config: TrainConfig) -> Claim:
+def claim_folder(config: TrainConfig, world_size: int = 1) -> Claim:
     """Decide whether the run starts, goes on, or is done; changes nothing on disk.
+
+    Args:
+        config: of the run.
+        world_size: number of processes; a run goes on with another number when the batch of all
+            processes together stays.
 
     Raises:
         InputError: the folder holds a run and neither ``resume`` nor ``overwrite`` is given; the
@@ -54,7 +59,8 @@ def claim_folder(config: TrainConfig) -> Claim:
                 "resume=auto, replace it with overwrite=true, or give another output_dir"
             )
         return Claim()
-    _check_same(folder, config)
+    now = plain(config) | {"world_size": world_size}
+    _check_same(folder, now)
     if config.resume == "auto":
         if (folder / "model_card.md").exists():  # written last
             return Claim(is_finished=True)
@@ -63,17 +69,19 @@ def claim_folder(config: TrainConfig) -> Claim:
     else:
         state = read_checkpoint(Path(config.resume))
     if state is not None:
-        _refuse_difference(state["config"], plain(config), str(config.resume))
+        before = state["config"] | {"world_size": state.get("world_size", 1)}
+        _refuse_difference(before, now, str(config.resume))
     return Claim(state)
 
 
-def prepare_folder(config: TrainConfig, done: int | None) -> None:
+def prepare_folder(config: TrainConfig, done: int | None, world_size: int = 1) -> None:
     """Make the folder and write ``config.yaml``.
 
     Args:
         config: of the run.
         done: steps of the checkpoint to go on from, after which nothing stays; None starts the
             run and removes the one before.
+        world_size: number of processes, kept beside the settings when there are several.
 
     Raises:
         InputError: the folder cannot be written.
@@ -84,7 +92,8 @@ def prepare_folder(config: TrainConfig, done: int | None) -> None:
     for path in list_checkpoints(folder / "checkpoints"):
         if done is not None and step_of(path) > done:
             path.unlink()
-    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(plain(config))))
+    settings = plain(config) | ({"world_size": world_size} if world_size > 1 else {})
+    write_text(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(settings)))
     remove_leftovers(folder)
     remove_leftovers(folder / "checkpoints")
 
@@ -98,7 +107,7 @@ def _held(folder: Path) -> list[Path]:
     return [folder / name for name in ARTEFACTS if (folder / name).exists()]
 
 
-def _check_same(folder: Path, config: TrainConfig) -> None:
+def _check_same(folder: Path, now: dict[str, Any]) -> None:
     """Refuse to go on in a folder that holds another run."""
     written = folder / "config.yaml"
     held = _held(folder)
@@ -110,14 +119,25 @@ def _check_same(folder: Path, config: TrainConfig) -> None:
     if written.is_file():
         before = OmegaConf.to_container(OmegaConf.load(written))
         assert isinstance(before, dict)
-        _refuse_difference({str(k): v for k, v in before.items()}, plain(config), str(written))
+        settings = {"world_size": 1} | {str(k): v for k, v in before.items()}
+        _refuse_difference(settings, now, str(written))
 
 
 def _refuse_difference(before: dict[str, Any], now: dict[str, Any], source: str) -> None:
+    sizes = [side["train"]["batch_size"] * side["world_size"] for side in (before, now)]
+    if before["world_size"] != now["world_size"] and sizes[0] != sizes[1]:
+        raise InputError(
+            f"cannot resume from {source}: the batch of all {before['world_size']} processes was "
+            f"{sizes[0]}, that of {now['world_size']} is {sizes[1]}; give a train.batch_size that, "
+            f"times {now['world_size']}, is {sizes[0]}"
+        )
+    free = FREE_KEYS
+    if before["world_size"] != now["world_size"]:
+        free = (*free, "world_size", "train.batch_size", "train.micro_batch_size")
     different = sorted(
         f"{key} was {old!r}, is {new!r}"
         for key, (old, new) in _pairs(before, now).items()
-        if key.split(".")[0] not in FREE_KEYS and old != new
+        if not {key, key.split(".")[0]} & set(free) and old != new
     )
     if different:
         raise InputError(

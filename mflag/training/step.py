@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from mflag.config.train import TrainConfig
 from mflag.data.augment import AugmentParameters, augment
 from mflag.data.feeds import Batch
+from mflag.distributed.gradients import average_gradients, copy_from_first, wrap_module
+from mflag.distributed.reductions import has_peers
 from mflag.models.grey_stem import input_channels
 from mflag.models.trained_text import TrainedText
 from mflag.optim.tensor_lr import keep_lr_on
@@ -19,6 +21,7 @@ from mflag.training.model import PretrainingLoss, StepLosses
 from mflag.training.out_of_memory import names_what_fits
 from mflag.training.replay import CudaRecorder, Recorder, Replay
 from mflag.training.text_places import TextPlaces, place_texts
+from mflag.training.whole_step import WholeStep
 
 
 class TrainingStep:
@@ -42,7 +45,7 @@ class TrainingStep:
         has_gaps: bool = True,
         recorder: Recorder | None = None,
     ) -> None:
-        """Choose what is compiled and recorded.
+        """Choose what is compiled and recorded; several processes build their step together.
 
         Args:
             encoder: (B, C, S, S) to (B, N); C is 1 or 3.
@@ -60,12 +63,19 @@ class TrainingStep:
         self._has_gaps = has_gaps
         self._picks = loss.picks_texts or text is not None
         self._embed = compiled(encoder, compute)
-        model = Forward(encoder, loss, compute)
-        # A changing number of texts would compile again and again: then the encoder alone.
-        if has_gaps and self._picks:
-            self._model = Forward(self._embed, loss, compute)  # type: ignore[arg-type]
+        forward = Forward(encoder, loss, compute)
+        # A changing number of texts would compile again and again, and the losses ask the other
+        # processes: then the encoder alone.
+        if (has_gaps and self._picks) or has_peers():
+            run = Forward(self._embed, loss, compute)  # type: ignore[arg-type]
         else:
-            self._model = compiled(model, compute)  # type: ignore[assignment]
+            run = compiled(forward, compute)  # type: ignore[assignment]
+        self._parts = WholeStep(forward, run, text, compute)
+        self._model: nn.Module = self._parts
+        if config.train.micro_batch_size is None:
+            self._model = wrap_module(self._parts, config.compute)
+        else:
+            copy_from_first(self._parts)
         keep_lr_on(optimizer, compute.device if compute.captures else None)
         self._replay: Replay | None = None
         if compute.captures:
@@ -136,6 +146,8 @@ class TrainingStep:
             losses = self._whole(images, texts, known, step, measures)
         else:
             losses = self._in_parts(images, texts, known, step, measures, micro)
+        if micro is not None:
+            average_gradients(self._parts, self._config.compute.bucket_mb)
         self.is_finite.logical_and_(losses.total.isfinite())
         self._optimizer.step()
         return [value.detach() for value in losses]
@@ -143,13 +155,9 @@ class TrainingStep:
     def _whole(
         self, images: Tensor, texts: TextPlaces, known: Tensor | None, step: int, measures: bool
     ) -> StepLosses:
-        vectors = None
-        if self._text is not None and known is not None:
-            with autocast(self._compute):
-                vectors = self._text(known, step)
-        z, *parts = self._model(images, texts, vectors)
+        z, *parts, vectors = self._model(images, texts, known, step)
         losses = self._weigh(z, texts, vectors, parts, measures)
-        self.latents = z.detach()
+        self.latents = z
         losses.total.backward()
         return losses
 

@@ -1,13 +1,20 @@
-"""The text side of a run when text layers train: reports tokenised, layers unfrozen."""
+"""The text side of a run: the frozen table, or reports tokenised and layers unfrozen."""
 
+import json
 import sys
+from collections.abc import Callable
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from mflag.config.text import TextConfig
+from mflag.config.train import TrainConfig
 from mflag.data.manifest import Prepared
+from mflag.data.text_table import TextTable, build_text_table
 from mflag.data.text_vectors import find_language_model
+from mflag.distributed import Session
+from mflag.distributed.reductions import share_bytes
 from mflag.errors import InputError
 from mflag.models.text_encoder import load_text_encoder
 from mflag.models.text_folder import weights_sha256
@@ -15,11 +22,72 @@ from mflag.models.tokens import Tokens
 from mflag.models.trained_text import TrainedText
 
 
+def build_text(
+    prepared: Prepared,
+    config: TrainConfig,
+    session: Session,
+    device: torch.device,
+    *,
+    measure_center: bool,
+) -> tuple[TextTable | None, TrainedText | None, Tensor]:
+    """Return the table or the text layers in training, and (n,) int64 by manifest row.
+
+    The rows are those of the table or places of the trained texts; -1 where there is none. With
+    several processes rank 0 embeds and the others get its table.
+
+    Args:
+        prepared: the studies.
+        config: of the run.
+        session: with the other processes.
+        device: where a language model runs.
+        measure_center: False when a checkpoint brings the centre along.
+
+    Raises:
+        InputError: see ``build_text_table`` and ``build_trained_text``.
+    """
+    if not config.loss.alignment_weight:
+        return None, None, torch.full((len(prepared),), -1)
+    if not config.text.unfreeze_last:
+        table = _shared(
+            lambda: build_text_table(prepared, config.text, device=str(device)), session
+        )
+        return table, None, table.rows
+    trained, places = session.in_turn(
+        lambda: build_trained_text(
+            prepared,
+            config.text,
+            seed=config.seed,
+            rank=session.ranks.rank,
+            device=device,
+            measure_center=measure_center,
+        )
+    )
+    return None, trained, places
+
+
+def _shared(build: Callable[[], TextTable], session: Session) -> TextTable:
+    """Rank 0's table: machines may round differently, and not all can keep it beside the data."""
+    if session.ranks.is_alone:
+        return build()
+    built = session.agree(lambda: build() if session.ranks.is_first else None)
+    content: bytes | memoryview = b""
+    if built is not None:
+        tensors = {"embeddings": built.embeddings, "rows": built.rows}
+        content = save(tensors, built.metadata)
+    content = share_bytes(content)
+    if built is not None:
+        return built
+    size = int.from_bytes(content[:8], "little")
+    metadata = json.loads(bytes(content[8 : 8 + size]))["__metadata__"]
+    return TextTable(**load(bytes(content)), metadata=metadata)
+
+
 def build_trained_text(
     prepared: Prepared,
     config: TextConfig,
     *,
     seed: int,
+    rank: int = 0,
     device: torch.device,
     measure_center: bool = True,
 ) -> tuple[TrainedText, Tensor]:
@@ -29,6 +97,7 @@ def build_trained_text(
         prepared: the studies.
         config: which encoder; ``unfreeze_last`` is 1 or more.
         seed: of dropout.
+        rank: of this process, of dropout too; rank 0 says what was built.
         device: where it trains.
         measure_center: False when a checkpoint brings the centre along.
 
@@ -59,12 +128,14 @@ def build_trained_text(
         Tokens(encoder, list(place)),
         config.unfreeze_last,
         seed=seed,
+        rank=rank,
         keep_lower=config.keep_lower,
         base={"base": name, "base_sha256": weights_sha256(folder)},
     ).to(device)
     if config.center and measure_center:
         trained.measure_center(places[places >= 0])
-    print(_line(trained, int((places >= 0).sum())), file=sys.stderr)
+    if rank == 0:
+        print(_line(trained, int((places >= 0).sum())), file=sys.stderr)
     return trained, places
 
 

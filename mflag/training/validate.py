@@ -1,7 +1,6 @@
 """What can be refused before anything is read or written."""
 
 import math
-import os
 import sys
 
 from torch import nn
@@ -53,10 +52,8 @@ def validate(config: TrainConfig) -> None:
         raise InputError(
             f"data.source is {config.data.source!r}; use data=phantom or data.path=DIR"
         )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError(
-            f"WORLD_SIZE is {os.environ['WORLD_SIZE']}; this version trains with one process"
-        )
+    if not 0 < config.compute.bucket_mb < math.inf:
+        raise InputError(f"compute.bucket_mb is {config.compute.bucket_mb}; give a number above 0")
     if config.feed.name == "dali" and config.data.path is None:
         raise InputError(
             "feed=dali decodes image files, but data=phantom makes none; give data.path=DIR of "
