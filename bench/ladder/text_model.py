@@ -21,15 +21,14 @@ def write_text_model(folder: Path, texts: list[str], layers: int = 12, seed: int
         layers: 12 is BERT-base.
         seed: of the weights.
     """
-    import transformers  # seconds: only for who measures the published loop
-
+    transformers = _transformers()
     words = sorted({word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower())})
     known = [*_SPECIAL, *words]
     known += [f"[unused{number}]" for number in range(VOCABULARY - len(known))]
     folder.mkdir(parents=True)
     (folder / "vocab.txt").write_text("\n".join(known) + "\n")
     tokenizer = transformers.BertTokenizerFast(
-        vocab_file=str(folder / "vocab.txt"), model_max_length=MAX_LENGTH
+        vocab=str(folder / "vocab.txt"), model_max_length=MAX_LENGTH
     )
     tokenizer.save_pretrained(folder)
     config = transformers.BertConfig(vocab_size=len(known), num_hidden_layers=layers)
@@ -45,8 +44,7 @@ class TextModel:
 
     def __init__(self, folder: Path, texts: list[str], device: str) -> None:
         """Load what ``write_text_model`` wrote; ``texts`` are the reports, by row."""
-        import transformers
-
+        transformers = _transformers()
         self._tokenizer: Any = transformers.BertTokenizerFast.from_pretrained(folder)
         self._model: Any = transformers.BertModel.from_pretrained(folder, add_pooling_layer=False)
         self._model.to(device).eval().requires_grad_(False)
@@ -75,3 +73,11 @@ class TextModel:
             ]
             self._table = torch.cat(parts)
         return self._table
+
+
+def _transformers() -> Any:
+    """Import it, which takes seconds, and keep its progress bars from the terminal."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    return transformers
