@@ -226,6 +226,15 @@ def main() -> None:
             "sources": SOURCES,
         },
         "rows": [row(name, gpus, source) for name, gpus in CLUSTERS for source in GPUS[name].rates],
+        "published": [
+            {
+                "gpu": name,
+                "rate_source": source,
+                "published": together,
+                "predicted": row(name, 8, source)["images_per_second"],
+            }
+            for name, source, together in PUBLISHED
+        ],
     }
     write_json(given.out / "scaling.json", content)
     print(f"written: {given.out / 'scaling.json'}")
