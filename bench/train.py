@@ -29,6 +29,7 @@ from bench.train_report import document, draw
 from mflag.runtime.atomic_write import write_json, write_text
 from mflag.runtime.device import has_fast_bf16
 
+LAST = "last"
 BATCH = {"cpu": 8, "cuda": 128}
 TURNS = {"cpu": 5, "cuda": 5}
 TURN_S = {"cpu": 1.0, "cuda": 2.0}
@@ -48,14 +49,15 @@ def main() -> None:
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--turns", type=int, help="of every rung; default: 5")
     parser.add_argument("--feed-turns", type=int, help="beside synthetic tensors; default: 20")
-    parser.add_argument("--only", help="comma between names of rungs; the first is the yardstick")
+    parser.add_argument("--only", help="comma between names of rungs, or last; first: yardstick")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of our rungs")
     parser.add_argument("--studies", type=int, help="generated; default: 160, cuda 4096")
     parser.add_argument("--layers", type=int, default=12, help="of the text encoder; 12 is BERT")
     parser.add_argument("--work", type=Path, help="keep data and text encoder for the next call")
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device is here; use --device cpu")
-    names = [rung.name for rung in rungs(given.device)[0]]
+    names = [LAST, *(rung.name for rung in rungs(given.device)[0])]
     if unknown := [name for name in _listed(given.only) if name not in names]:
         parser.error(f"--only: {unknown[0]!r} is unknown; choose from {', '.join(names)}")
     given.out.mkdir(parents=True, exist_ok=True)  # before minutes of work, not after
@@ -76,11 +78,12 @@ def run(given: argparse.Namespace, work: Path) -> dict[str, Any]:
     rates = measure_rates(device) | measure_bf16_products(device)
     steps, skipped = rungs(device)
     if only := _listed(given.only):
-        steps = [rung for rung in steps if rung.name in only]
+        steps = [r for r in steps if r.name in only or (LAST in only and r is steps[-1])]
     batch_size = given.batch or BATCH[device]
     setting = make_setting(
         work, device, batch_size,
         image_size=given.image_size, studies=given.studies, layers=given.layers,
+        overrides=tuple(given.set),
     )  # fmt: skip
     turns, feed_turns = given.turns or TURNS[device], given.feed_turns or FEED_TURNS[device]
     climbed = climb(steps, setting, turns=turns, turn_s=TURN_S[device], feed_turns=feed_turns)

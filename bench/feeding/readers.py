@@ -1,6 +1,5 @@
 """What is timed: a reader yields batches of images, and names the files that it reads."""
 
-import inspect
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from bench.feeding.files import Files
+from bench.feeding.reading import open_reader
 from bench.peers.installed import installed
 from mflag.config.feed import FeedConfig
-from mflag.data.feeds import FEEDS, BatchReader, open_feed
+from mflag.data.feeds import FEEDS, open_feed
 from mflag.data.index_stream import IndexStream
 
 EPOCHS = 10_000  # a stream that does not end while it is timed
@@ -49,16 +49,13 @@ class Asked:
     work: Path
 
 
-def open_own(name: str, asked: Asked) -> Reader:
-    """Open a feed of ``mflag.data.feeds`` as training does."""
+def open_own(name: str, asked: Asked, **keys: str) -> Reader:
+    """Open a feed of ``mflag.data.feeds`` as training does; ``keys`` are of its configuration."""
     prepared = asked.files.prepared
     stream = IndexStream(len(prepared.rows("train")), asked.batch_size, 0)
-    keys: dict[str, Any] = {"pins": asked.device.type == "cuda"}
-    if "device" in inspect.signature(BatchReader).parameters:  # a feed may decode there
-        keys["device"] = asked.device
-    reader = BatchReader(prepared, stream, asked.size, **keys)
+    reader = open_reader(prepared, stream, asked.size, asked.device)
     steps = range(EPOCHS * stream.steps_per_epoch)
-    feed = open_feed(FeedConfig(name, workers=asked.workers), reader, steps)
+    feed = open_feed(FeedConfig(name, workers=asked.workers, **keys), reader, steps)
     reads = asked.files.paths if name == "dali" else [prepared.path / "images.u8"]
     return Reader(iter(feed), reads, feed.close)
 
@@ -174,10 +171,13 @@ def _one_thread(worker: int) -> None:
 def readers() -> dict[str, Callable[[Asked], Reader]]:
     """Return every feed that is there, and the peers."""
 
-    def own(name: str) -> Callable[[Asked], Reader]:
-        return lambda asked: open_own(name, asked)
+    def own(name: str, **keys: str) -> Callable[[Asked], Reader]:
+        return lambda asked: open_own(name, asked, **keys)
 
     feeds = {name: own(name) for name in FEEDS}
+    if hasattr(FeedConfig(), "resident"):
+        feeds["cache, resident"] = own("cache", resident="true")
+        feeds["cache, streamed"] = own("cache", resident="false")
     return feeds | {"PIL": open_pil, "webdataset": open_webdataset, "ffcv": open_ffcv}
 
 

@@ -1,42 +1,37 @@
 """Our own steps: what ``mflag.training.loop`` does between two logging points."""
 
-import inspect
 import itertools
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.feeding.reading import open_reader
 from bench.peers.alignment import eager_alignment
 from bench.peers.orthogonality import published
 from mflag.config.train import TrainConfig
 from mflag.data.augment import draw_parameters
 from mflag.data.feeds import Batch, BatchReader, open_feed
 from mflag.optim.schedule import set_learning_rate
-from mflag.training.model import StepLosses
 from mflag.training.run import Run, build_run
 from mflag.training.step import TrainingStep
 
 
-class PublishedLosses(nn.Module):
-    """The N × N orthogonality and the eager alignment, called as our own losses are."""
+class EagerOrthogonality(nn.Module):
+    """The published N × N form, in the place of ours."""
 
-    def __init__(self, run: Run) -> None:
-        """Take projector and text table of a run."""
-        super().__init__()
-        assert run.projector is not None and run.text is not None
-        self.projector = run.projector
-        self.register_buffer("table", run.text.embeddings.to(run.compute.device).float())
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the loss of (B, N) latents, ()."""
+        return published(z)
 
-    def forward(
-        self, z: Tensor, text_rows: Tensor, step: int, vectors: Tensor | None = None
-    ) -> StepLosses:
-        """Return the losses of (B, N) latents and (B,) rows of the table; all have a vector."""
-        alignment = eager_alignment(self.projector(z), self.table, text_rows.to(z.device))
-        orthogonality = published(z)
-        return StepLosses(alignment + orthogonality, alignment, orthogonality)
+
+class EagerAlignment(nn.Module):
+    """The alignment in eager lines, in the place of ours."""
+
+    def forward(self, z: Tensor, table: Tensor, index: Tensor) -> Tensor:
+        """Return the loss of (B, D) projections and the rows ``index`` of (M, D) texts, ()."""
+        return eager_alignment(z, table, index)
 
 
 class OwnLoop:
@@ -54,14 +49,21 @@ class OwnLoop:
 
         Args:
             config: as composed from a preset.
-            eager_losses: the published losses in place of the configured ones.
+            eager_losses: the eager forms in place of our ops; the balance stays.
             plain_optimizer: torch's default AdamW in place of the configured optimizer.
         """
         self.run = build_run(config, None)
-        loss: Any = PublishedLosses(self.run) if eager_losses else self.run.loss
+        loss = self.run.loss
+        if eager_losses:
+            loss.orthogonality = EagerOrthogonality()  # type: ignore[assignment]
+            loss.alignment = EagerAlignment()  # type: ignore[assignment]
         optimizer = _plain_adamw(self.run) if plain_optimizer else self.run.optimizer
         self._optimizer, self._done = optimizer, 0
-        self._step = TrainingStep(self.run.encoder, loss, optimizer, self.run.compute, config)
+        # A run that knows of studies without text says so to the step that compiles.
+        gaps = {name: getattr(self.run, name) for name in ("has_gaps",) if hasattr(self.run, name)}
+        self._step = TrainingStep(
+            self.run.encoder, loss, optimizer, self.run.compute, config, **gaps
+        )
         self._feed = open_feed(config.feed, reader_of(self.run), range(self.run.total_steps))
         self._batches: Iterator[Batch] = iter(self._feed)
         self.ahead = config.feed.prefetch
@@ -116,11 +118,7 @@ class SyntheticLoop:
 
 def reader_of(run: Run) -> BatchReader:
     """Return the reader that the training loop gives to its feed."""
-    device = run.compute.device
-    keys: dict[str, Any] = {"pins": device.type == "cuda"}
-    if "device" in inspect.signature(BatchReader).parameters:  # a feed may decode there
-        keys["device"] = device
-    return BatchReader(run.prepared, run.stream, run.config.train.image_size, **keys)
+    return open_reader(run.prepared, run.stream, run.config.train.image_size, run.compute.device)
 
 
 def _plain_adamw(run: Run) -> torch.optim.Optimizer:

@@ -71,9 +71,13 @@ def losses_and_optimizer(loop: OwnLoop, device: str, step_ms: float) -> dict[str
     for weight in run.encoder.parameters():
         weight.grad = torch.zeros_like(weight)
 
+    index, loss = text_rows.to(z.device), run.loss
+
     def losses() -> None:
-        with torch.autocast(run.compute.device.type, run.compute.dtype, enabled=enabled):
-            total = run.loss(z, text_rows, 0).total
+        with torch.autocast(z.device.type, run.compute.dtype, enabled=enabled):
+            assert loss.projector is not None
+            alignment = loss.alignment(loss.projector(z), loss.table, index=index)
+            total = alignment + loss.orthogonality(z)
         total.backward()
 
     calls = {"losses": losses, "optimizer": lambda: run.optimizer.step()}

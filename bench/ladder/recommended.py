@@ -9,7 +9,6 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from mflag.config.train import TrainConfig
-from mflag.runtime.device import choose_compute
 
 
 @dataclass(frozen=True)
@@ -20,11 +19,18 @@ class Switch:
     key: str
     off: str
     what: str
+    auto: tuple[str, ...] = ()  # the devices on which ``auto`` is on
 
 
 SWITCHES = (
-    Switch("one-channel stem", "model.one_channel", "false", "the first convolution reads grey"),
-    Switch("compiled step", "compute.compile", "false", "torch.compile"),
+    Switch(
+        "one-channel stem",
+        "model.one_channel",
+        "false",
+        "the first convolution reads grey",
+        ("cpu", "cuda"),
+    ),
+    Switch("compiled step", "compute.compile", "false", "torch.compile", ("cuda",)),
     Switch("CUDA graph", "compute.cuda_graph", "false", "the whole step is replayed"),
 )
 
@@ -47,18 +53,9 @@ def switches_on(device: str) -> tuple[list[Switch], list[dict[str, str]]]:
         value = getattr(getattr(config, group), name, None)
         if value is None:
             skipped.append({"what": switch.name, "reason": f"there is no {switch.key}"})
-        elif _is_on(switch, value, config, device):
+        elif str(value).lower() == "true" or (value == "auto" and device in switch.auto):
             rungs.append(switch)
         else:
             reason = f"{switch.key}={value} is off on {device} in preset=recommended"
             skipped.append({"what": switch.name, "reason": reason})
     return rungs, skipped
-
-
-def _is_on(switch: Switch, value: Any, config: TrainConfig, device: str) -> bool:
-    if switch.key == "compute.compile":
-        config.compute.device = "cpu" if device == "cpu" else "auto"
-        return choose_compute(config.compute).compiles
-    if str(value).lower() == "auto":
-        return device == "cuda"
-    return str(value).lower() == "true"

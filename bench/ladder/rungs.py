@@ -53,7 +53,7 @@ class Setting:
     text: TextModel
     feed: PublishedFeed
     out: Path
-    feed_name: str = "cache"
+    overrides: tuple[str, ...] = ()  # of the command line, for all rungs that are ours
 
 
 @dataclass(frozen=True)
@@ -129,5 +129,5 @@ def placed(setting: Setting) -> list[str]:
         f"train.batch_size={setting.batch_size}",
         f"train.image_size={setting.image_size}",
         f"compute.device={setting.device}",
-        f"feed={setting.feed_name}",
+        *setting.overrides,
     ]

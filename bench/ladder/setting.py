@@ -23,6 +23,7 @@ def make_setting(
     image_size: int = 224,
     studies: int | None = None,
     layers: int = 12,
+    overrides: tuple[str, ...] = (),
 ) -> Setting:
     """Make what is not in ``work`` yet, and load it.
 
@@ -33,6 +34,7 @@ def make_setting(
         image_size: height and width given to the encoder.
         studies: generated; None: enough for the device's batches.
         layers: of the text encoder; 12 is BERT-base.
+        overrides: see ``Setting``.
     """
     studies = studies or STUDIES[device]
     prepared = prepare_phantom(work / f"phantom-{studies}", studies, 0)
@@ -58,6 +60,7 @@ def make_setting(
         text=TextModel(folder, texts, device),
         feed=PublishedFeed(data, batch_size, workers, pins=device == "cuda"),
         out=work / "run",
+        overrides=overrides,
     )
 
 
