@@ -64,8 +64,8 @@ GPUS = {
 SOURCES = {
     "rates": "NVIDIA DeepLearningExamples (PyTorch ResNet-50 v1.5, A100, AMP) and MLPerf training "
     "(MXNet), ResNet-50 at 224²; 4,000 on an H100 is this project's own must, not measured",
-    "bus": "lower end of published nccl-tests busbw on 8 GPUs, large messages: 230 to 250 GB/s "
-    "(A100), 460 to 480 GB/s (H100)",
+    "bus": "lower end of nccl-tests busbw on 8 GPUs, large messages, as published by a cloud "
+    "(docs.alayanew.com, NCCL-tests in practice): 230 to 250 GB/s (A100), 460 to 480 GB/s (H100)",
     "network": "85 % of 200 Gb/s (A100) and 400 Gb/s (H100), one card a GPU, as in a DGX",
     "float32_flops": "data sheets, without tensor cores",
     "node_watts": "data sheets: DGX A100 6.5 kW, DGX H100 10.2 kW, at most",

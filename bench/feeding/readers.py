@@ -49,7 +49,7 @@ class Asked:
     work: Path
 
 
-def open_own(name: str, asked: Asked, **keys: str) -> Reader:
+def open_own(name: str, asked: Asked, **keys: Any) -> Reader:
     """Open a feed of ``mflag.data.feeds`` as training does; ``keys`` are of its configuration."""
     prepared = asked.files.prepared
     stream = IndexStream(len(prepared.rows("train")), asked.batch_size, 0)

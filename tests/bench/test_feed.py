@@ -24,7 +24,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(files, tmp_path_factory):
-    skipped = []
+    skipped: list[dict[str, str]] = []
     work = tmp_path_factory.mktemp("work")
     asked = Asked(files, 4, 224, 0, torch.device("cpu"), work)
     return feed.measure_all(asked, 0.02, skipped), skipped

@@ -1,6 +1,8 @@
 """The ladder: its first rung is the published loop, its last one preset=recommended."""
 
 import itertools
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +37,9 @@ def configurations(monkeypatch):
     found = {}
     monkeypatch.setattr(rungs, "OwnLoop", lambda config, **keys: (config, keys))
     monkeypatch.setattr(rungs, "PublishedLoop", lambda settings, *_: (None, {}))
-    setting = rungs.Setting("cpu", 8, 224, *["here"] * 2, None, None, "there")
+    nothing: Any = None
+    folders = {name: Path(name) for name in ("prepared", "text_folder", "out")}
+    setting = rungs.Setting("cpu", 8, 224, text=nothing, feed=nothing, **folders)
     for rung in rungs.rungs("cpu")[0]:
         found[rung.name] = rung.build(setting)
     return found
