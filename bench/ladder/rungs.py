@@ -128,6 +128,7 @@ def placed(setting: Setting) -> list[str]:
         "text.pooling=cls",
         f"train.batch_size={setting.batch_size}",
         f"train.image_size={setting.image_size}",
+        "train.epochs=10000",  # a run that does not end while it is timed
         f"compute.device={setting.device}",
         *setting.overrides,
     ]

@@ -22,7 +22,7 @@ from mflag.losses import AlignmentLoss, OrthogonalityLoss
 PLACED = {
     "data": {"path"},
     "text": {"path", "pooling"},
-    "train": {"batch_size", "image_size"},
+    "train": {"batch_size", "image_size", "epochs"},
     "compute": {"device"},
 }
 TEXTS = [
@@ -38,8 +38,8 @@ def configurations(monkeypatch):
     monkeypatch.setattr(rungs, "OwnLoop", lambda config, **keys: (config, keys))
     monkeypatch.setattr(rungs, "PublishedLoop", lambda settings, *_: (None, {}))
     nothing: Any = None
-    folders = {name: Path(name) for name in ("prepared", "text_folder", "out")}
-    setting = rungs.Setting("cpu", 8, 224, text=nothing, feed=nothing, **folders)
+    here = Path("here")
+    setting = rungs.Setting("cpu", 8, 224, here, here, nothing, nothing, out=here)
     for rung in rungs.rungs("cpu")[0]:
         found[rung.name] = rung.build(setting)
     return found
