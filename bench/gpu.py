@@ -6,7 +6,8 @@
 Needs nothing but torch and triton: it runs from the checkout with the interpreter that it is
 called with, and installs nothing. What is missing (nvcc, pytest, compute-sanitizer, a peer) is
 named and left out. Writes bench/results/<GPU>/kernels.json, kernels.md and, with matplotlib,
-kernels.svg.
+kernels.svg; then trains by every rung at three batch sizes and by every feed (bench.gpu_training),
+where the packages of training are.
 """
 
 import argparse
@@ -15,12 +16,14 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.console import say
+from bench.gpu_training import run_plan
 from bench.kernels import SECONDS, run, write
 from bench.native_build import build
 from bench.sanitizer import sanitize
@@ -59,6 +62,9 @@ def main() -> None:
     content |= {"native": native, "tests": tests, "sanitizer": sanitizer}
     for path in write(content, given.out or ROOT / "bench/results" / folder_name()):
         say(f"written: {path}")
+    training = measure_training(given.out or ROOT / "bench/results" / folder_name())
+    for part in training:
+        say(f"training, {part['part']}: {part['summary']}")
     if tests["passed"] is False or any(result["clean"] is False for result in sanitizer):
         sys.exit(1)
 
@@ -75,6 +81,12 @@ def build_native() -> str | None:
         return None
     major, minor = torch.cuda.get_device_capability(0)
     return build(10 * major + minor)
+
+
+def measure_training(out: Path) -> list[dict[str, Any]]:
+    """Time whole training loops and feeds; each in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench-gpu-") as work:
+        return run_plan(out, Path(work), ROOT, _environment())
 
 
 def gpu_tests() -> dict[str, Any]:

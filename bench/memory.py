@@ -10,14 +10,19 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")
 
 
 def peak_memory(call: Callable[[], object], device: str) -> int:
-    """Return bytes of tensors at the peak of one call, its results included.
+    """Return bytes of tensors at the peak of one call, its results included, after another one."""
+    call()
+    return allocated_at_peak(call, device)
+
+
+def allocated_at_peak(call: Callable[[], object], device: str) -> int:
+    """Return bytes of tensors at the peak of this very call, its results included.
 
     CUDA: the caching allocator's own peak. CPU: the running sum of every allocation that torch's
     profiler sees: torch's tensors and every matrix of our native kernels, which they take from
     torch. Not the buffers inside the BLAS library, nor our kernels' sums (a few values a row and
     column) and the images that a thread of the augmentation works on.
     """
-    call()
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()

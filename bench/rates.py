@@ -30,6 +30,14 @@ def measure_rates(device: str, seconds: float = 2.0) -> dict[str, float]:
     }
 
 
+def measure_bf16_products(device: str, seconds: float = 1.0) -> dict[str, float]:
+    """Return the rate of bfloat16 matrix products."""
+    side = GEMM_SIDE[device]
+    a, b = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    times = time_in_turns({"gemm": lambda: torch.mm(a, b)}, device, seconds)
+    return {"bfloat16_flops_per_second": 2 * side**3 / (1e-3 * float(np.median(times["gemm"])))}
+
+
 def bound(bytes_moved: int, flops: int, rates: dict[str, float]) -> float:
     """Return the milliseconds that the slower of the two takes: the roofline."""
     by_memory = bytes_moved / rates["copy_bytes_per_second"]

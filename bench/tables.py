@@ -6,8 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.feed_table import feed_table
 from bench.kernels_table import kernels_table, skipped_list, targets_table
 from bench.manifest_table import manifest_table
+from bench.scaling_table import assumptions_list, cost_table, published_table, scaling_table
+from bench.train_report import ladder_table, profile_table, train_targets
 from mflag.runtime.atomic_write import write_text
 
 ROOT = Path(__file__).parents[1]
@@ -132,6 +135,14 @@ TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "targets-cpu": ("docs/performance.md", "cpu/kernels.json", targets_table),
     "skipped-cpu": ("docs/performance.md", "cpu/kernels.json", skipped_list),
     "manifest-cpu": ("docs/performance.md", "cpu/manifest_scale.json", manifest_table),
+    "train-cpu": ("docs/performance.md", "cpu/train.json", ladder_table),
+    "train-profile-cpu": ("docs/performance.md", "cpu/train.json", profile_table),
+    "train-targets-cpu": ("docs/performance.md", "cpu/train.json", train_targets),
+    "feed-cpu": ("docs/performance.md", "cpu/feed.json", feed_table),
+    "scaling": ("docs/scaling.md", "scaling.json", scaling_table),
+    "scaling-cost": ("docs/scaling.md", "scaling.json", cost_table),
+    "scaling-published": ("docs/scaling.md", "scaling.json", published_table),
+    "scaling-assumptions": ("docs/scaling.md", "scaling.json", assumptions_list),
     "compiled": ("docs/performance.md", "compiled.json", compiled_table),
     "predictions": ("docs/performance.md", "predictions.json", predictions_table),
     "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),

@@ -1,6 +1,7 @@
 """Gradients averaged over the ranks: overlapped with the backward, or all at its end."""
 
 import inspect
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -25,9 +26,10 @@ def wrap_module(module: nn.Module, config: ComputeConfig) -> nn.Module:
         return module
     # torch renamed it in 2.14.
     is_new = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    options: dict[str, Any] = {"forward_sync_buffers" if is_new else "broadcast_buffers": False}
     return DistributedDataParallel(
         module,
-        **{"forward_sync_buffers" if is_new else "broadcast_buffers": False},
+        **options,
         bucket_cap_mb=config.bucket_mb,
         static_graph=config.static_graph,
         gradient_as_bucket_view=config.gradient_as_bucket_view,

@@ -221,6 +221,7 @@ class Session:
             until = time.monotonic() + _SPEAK_S
             while not self._store.check(["said"]) and time.monotonic() < until:
                 time.sleep(_POLL_S)
+        assert self._watch is not None
         self._watch.leave(_CODES[InputError])
 
     def _exchange(self, text: str) -> list[str]:

@@ -16,7 +16,9 @@ class StopAgreement:
 
     def __init__(self) -> None:
         """Make the group; every rank must."""
-        self._group = dist.new_group(backend="gloo")
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)  # a number for who is not in it
+        self._group = group
         self._asked: tuple[Tensor, dist.Work] | None = None
 
     def ask(self, received: signal.Signals | None) -> signal.Signals | None:

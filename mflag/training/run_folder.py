@@ -131,7 +131,7 @@ def _refuse_difference(before: dict[str, Any], now: dict[str, Any], source: str)
             f"{sizes[0]}, that of {now['world_size']} is {sizes[1]}; give a train.batch_size that, "
             f"times {now['world_size']}, is {sizes[0]}"
         )
-    free = FREE_KEYS
+    free: tuple[str, ...] = FREE_KEYS
     if before["world_size"] != now["world_size"]:
         free = (*free, "world_size", "train.batch_size", "train.micro_batch_size")
     different = sorted(

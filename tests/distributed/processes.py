@@ -50,7 +50,7 @@ class Processes:
             process.kill()
         assert not late, f"ranks {late} did not end: {[self._said(rank) for rank in late]}"
         return [
-            Ended(process.exitcode, self._said(rank), self._returned(rank))
+            Ended(process.exitcode or 0, self._said(rank), self._returned(rank))
             for rank, process in enumerate(self.all)
         ]
 
@@ -73,7 +73,8 @@ def _start(work, rank, count, port, folder, arguments):
     torch.set_num_threads(1)
     file = os.open(folder / f"{rank}.err", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 2)
-    sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, closefd=False)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
+    setattr(sys, "__stderr__", sys.stderr)  # noqa: B010  where a run says its last word
     sys.stdout = open(os.devnull, "w")
     if count > 1:
         os.environ |= {

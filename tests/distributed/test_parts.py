@@ -2,6 +2,7 @@
 
 import copy
 import signal
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ from tests.distributed.processes import results
 CPU = torch.device("cpu")
 ROWS = 8  # of all processes together
 STEPS = 3
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "share": {},
     "share-micro-batches": {"micro": 2},
     "fixed-weight": {"loss": {"orthogonality_share": None, "orthogonality_weight": 0.5}},
@@ -65,14 +66,15 @@ def steps(rank, count, micro=None, rows=tuple(range(ROWS)), loss=None):
     own = slice(rank * share, (rank + 1) * share)
     rows = torch.tensor(rows)
     has_gaps = bool((rows < 0).any())
+    text_share = torch.ones(())
     if has_gaps:
-        module.text_share = torch.ones(())
+        module.text_share = text_share
     optimizer = torch.optim.SGD([*encoder.parameters(), *module.parameters()], lr=0.1, momentum=0.9)
     compute = choose_compute(ComputeConfig(device="cpu", precision="fp32"))
     step = TrainingStep(encoder, module, optimizer, compute, config)
     if has_gaps:
         mean = int((rows >= 0).sum()) / count
-        module.text_share.fill_(int((rows[own] >= 0).sum()) / mean)
+        text_share.fill_(int((rows[own] >= 0).sum()) / mean)
     images = torch.randint(0, 255, (ROWS, 1, 64, 64), dtype=torch.uint8)
     losses = []
     for number in range(STEPS):
@@ -108,8 +110,9 @@ def normalised(rank, count, rows, eval_mode):
     torch.manual_seed(1)
     x = torch.randn(sum(rows), 3, 2, 2, dtype=torch.float64) * 3 + 1
     factor = torch.randn_like(x)
-    layers = nn.Sequential(nn.BatchNorm2d(3)).double()
-    nn.init.normal_(layers[0].weight)
+    norm = nn.BatchNorm2d(3).double()
+    nn.init.normal_(norm.weight)
+    layers: Any = nn.Sequential(norm)
     if eval_mode:
         layers.eval()
     if count > 1:
@@ -127,7 +130,7 @@ def normalised(rank, count, rows, eval_mode):
 def test_batchnorm_over_ranks_is_that_of_the_joined_batch(tmp_path, rows):
     output, gradient, weight, buffers = normalised(0, 1, rows, False)
     found = results(normalised, len(rows), tmp_path, len(rows), rows, False)
-    close = dict(rtol=1e-11, atol=1e-12)
+    close: dict[str, Any] = {"rtol": 1e-11, "atol": 1e-12}
     torch.testing.assert_close(torch.cat([f[0] for f in found]), output, **close)
     torch.testing.assert_close(torch.cat([f[1] for f in found]), gradient, **close)
     torch.testing.assert_close(sum(f[2] for f in found), weight, **close)
@@ -146,7 +149,8 @@ def averaged(rank, count):
         if number != 2 + rank:
             parameter.grad = torch.full_like(parameter, 1.0 + rank * 2 + number)
     average_gradients(module, 1e-5)
-    return [parameter.grad.unique().tolist() for parameter in module.parameters()]
+    gradients = [parameter.grad for parameter in module.parameters()]
+    return [gradient.unique().tolist() for gradient in gradients if gradient is not None]
 
 
 def test_gradients_are_averaged_and_a_missing_one_is_zero(tmp_path):

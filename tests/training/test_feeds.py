@@ -21,7 +21,7 @@ EVERY_FEED = {
 }
 
 
-@pytest.fixture(params=EVERY_FEED.values(), ids=EVERY_FEED)
+@pytest.fixture(params=list(EVERY_FEED.values()), ids=list(EVERY_FEED))
 def config(request):
     if request.param.name == "dali":
         pytest.importorskip("nvidia.dali", reason='pip install "mflag[dali]"')

@@ -1,0 +1,1 @@
+"""Feeds alone: files to read, our feeds, the readers that people use today."""
