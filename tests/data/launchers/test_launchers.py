@@ -45,6 +45,7 @@ def with_broken_images(config: PrepareConfig) -> PrepareConfig:
     return config
 
 
+@pytest.mark.slow
 def test_ray_prepares_the_bytes_of_joblib(csv_dataset, tmp_path, local_ray):
     config = with_broken_images(csv_dataset(40, pneumonia=[0, 1] * 20))
     prepare(config)
@@ -68,6 +69,7 @@ def load_and_die(marker: Path, image: str, times: int):
     return load
 
 
+@pytest.mark.slow
 def test_the_part_of_a_killed_ray_worker_is_redone(csv_dataset, tmp_path, monkeypatch, local_ray):
     config = csv_dataset(40)
     prepare(config)
@@ -91,7 +93,11 @@ def only_by_processes(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "deaths"), [(LauncherConfig("joblib"), 1), (LauncherConfig("ray", retries=0), 1)]
+    ("launcher", "deaths"),
+    [
+        (LauncherConfig("joblib"), 1),
+        pytest.param(LauncherConfig("ray", retries=0), 1, marks=pytest.mark.slow),
+    ],
 )
 def test_workers_that_die_too_often_end_the_run_and_what_is_done_stays(
     csv_dataset, tmp_path, monkeypatch, capsys, request, launcher, deaths
@@ -111,6 +117,7 @@ def test_workers_that_die_too_often_end_the_run_and_what_is_done_stays(
     assert contents(config.out) == contents(str(tmp_path / "made" / "out"))
 
 
+@pytest.mark.slow
 def test_an_error_of_the_reader_comes_out_of_ray_as_it_was(csv_dataset, monkeypatch, local_ray):
     def load(path: str):
         raise InputError("plug-in is missing; install it")
@@ -122,6 +129,7 @@ def test_an_error_of_the_reader_comes_out_of_ray_as_it_was(csv_dataset, monkeypa
         prepare(config)
 
 
+@pytest.mark.slow
 def test_ray_holds_few_parts_at_a_time(local_ray):
     taken = []
 
