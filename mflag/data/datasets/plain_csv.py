@@ -86,11 +86,29 @@ def _existing_paths(config: PrepareConfig) -> tuple[Path, Path]:
 
 def _read_strings(csv: Path) -> pd.DataFrame:
     try:  # as text: patient 007 keeps its zeros, a report "NA" is no missing value
-        raw = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # header=None: names stay as they are, and a row longer than the header is an error, where
+        # pandas would take its first field for an index and shift the others.
+        lines = pd.read_csv(
+            csv,
+            dtype=str,
+            header=None,
+            index_col=False,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            low_memory=False,
+        )
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{csv} is empty; give a header line and a row an image") from error
     except (pd.errors.ParserError, UnicodeDecodeError, PermissionError) as error:
         raise InputError(f"{csv} cannot be read as UTF-8 CSV ({error}); repair it") from error
+    names = lines.iloc[0]
+    repeated = names[names.duplicated() & (names != "")]
+    if len(repeated):
+        raise InputError(
+            f"{csv} has more than one column {repeated.iloc[0]!r}; give each a name of its own"
+        )
+    raw = lines.iloc[1:].reset_index(drop=True)
+    raw.columns = pd.Index([name or f"Unnamed: {place}" for place, name in enumerate(names)])
     if raw.empty:
         raise InputError(f"{csv} has a header but no rows; give a row an image")
     return raw

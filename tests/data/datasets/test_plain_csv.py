@@ -134,8 +134,11 @@ def test_wrong_columns_are_named_with_those_there_are(csv_dataset, key, value, m
         (b"image,text,patient\n", "has a header but no rows"),
         (b'image,text\n"a.png,open quote', "cannot be read as UTF-8 CSV"),
         (b"image,text\na.png,\xff\xfe\n", "cannot be read as UTF-8 CSV"),
+        (b"image,text\na.png,no,edema\n", "Expected 2 fields in line 2, saw 3"),
+        (b"image,text\na.png,no\nb.png,no,edema\n", "Expected 2 fields in line 3, saw 3"),
+        (b"image,text,edema,edema\na.png,no,1,0\n", "more than one column 'edema'"),
     ],
-    ids=["no bytes", "no rows", "open quote", "not UTF-8"],
+    ids=["no bytes", "no rows", "open quote", "not UTF-8", "long rows", "long row", "names twice"],
 )
 def test_a_broken_table_is_refused(csv_dataset, content, message):
     config = csv_dataset(4)
