@@ -154,9 +154,12 @@ def _build_table(raw: pd.DataFrame, columns: dict[str, str], csv: Path) -> pd.Da
 def _read_labels(
     raw: pd.DataFrame, wanted: list[str] | None, used: set[str], csv: Path
 ) -> pd.DataFrame:
-    """Columns of 1, 0, -1 or empty as float32; uncertain stays -1, empty becomes NaN."""
+    """Columns of 1, 0, -1 or empty as float32; uncertain stays -1, empty becomes NaN.
+
+    A circumstance, say sex coded 0 and 1, is a label only where it is asked for.
+    """
     labels: dict[str, Any] = {}
-    for name in wanted if wanted is not None else raw.columns:
+    for name in wanted if wanted is not None else raw.columns.difference(CIRCUMSTANCES, sort=False):
         if name not in raw.columns:
             raise InputError(
                 f"label column {name!r} is not in {csv}; it has: {', '.join(raw.columns)}. "

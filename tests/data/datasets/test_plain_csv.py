@@ -45,8 +45,12 @@ def test_study_view_sex_and_age_are_kept_in_one_spelling(csv_dataset):
     np.testing.assert_array_equal(manifest["age"], [61, np.nan, 0.5, np.nan])
 
 
-def test_a_view_of_ones_and_zeros_is_a_label(csv_dataset):
-    prepared = prepare(csv_dataset(4, view=[1, 0, 1, 0]))
+def test_circumstances_of_ones_and_zeros_are_labels_only_when_asked_for(csv_dataset):
+    coded = {name: [1, 0, 1, 0] for name in ("edema", "study", "view", "sex", "age")}
+    config = csv_dataset(4, **coded)
+    assert prepare(config).labels == ["edema"]
+    config.dataset.label_columns, config.overwrite = ["view"], True
+    prepared = prepare(config)
     assert prepared.labels == ["view"] and "view" not in prepared.manifest
 
 
