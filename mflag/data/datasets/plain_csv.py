@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
+from mflag.data.datasets.label_tables import BROKEN_TABLE
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.dicom import SUFFIXES, require_pydicom
 from mflag.data.funnel import Funnel
@@ -99,7 +100,7 @@ def _read_strings(csv: Path) -> pd.DataFrame:
         )
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{csv} is empty; give a header line and a row an image") from error
-    except (pd.errors.ParserError, UnicodeDecodeError, PermissionError) as error:
+    except BROKEN_TABLE as error:
         raise InputError(f"{csv} cannot be read as UTF-8 CSV ({error}); repair it") from error
     names = lines.iloc[0]
     repeated = names[names.duplicated() & (names != "")]

@@ -34,8 +34,8 @@ def select_views(found: pd.Series, wanted: Sequence[str], where: str) -> tuple[p
     if absent or not is_wanted.any():
         named = f" ({', '.join(map(repr, absent))} is not there)" if absent else ""
         raise InputError(
-            f"dataset.views is {list(wanted)}, but {where} has {_counts(shown)}{named}; choose among "
-            "these, or null for all"
+            f"dataset.views is {list(wanted)}, but {where} has {_counts(shown)}{named}; choose "
+            "among these, or null for all"
         )
     return is_wanted, _counts(shown[~is_wanted])
 
