@@ -10,6 +10,7 @@ import pandas as pd
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets.label_tables import BROKEN_TABLE
+from mflag.data.datasets.recognise import looks_like
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.dicom import SUFFIXES, require_pydicom
 from mflag.data.funnel import Funnel
@@ -40,7 +41,7 @@ def read(config: PrepareConfig) -> Source:
     refuse_unread_keys(config, _KEYS)
     csv, root = _existing_paths(config)
     raw = _read_strings(csv)
-    columns = _find_columns(config.dataset, list(raw.columns), csv)
+    columns = _find_columns(config.dataset, list(raw.columns), csv, root)
     table = _build_table(raw, columns, csv)
     labels = _read_labels(raw, config.dataset.label_columns, set(columns.values()), csv)
     taken = {*columns.values(), *column_names(labels, LABEL_PREFIX)}
@@ -76,7 +77,8 @@ def load(path: str) -> tuple[np.ndarray, Record]:
 def _existing_paths(config: PrepareConfig) -> tuple[Path, Path]:
     for key, value in (("csv", config.csv), ("root", config.root)):
         if value is None:
-            raise InputError(f"{key} is missing; dataset=csv needs root=DIR csv=FILE")
+            hint = _other_dataset(config.root)
+            raise InputError(f"{key} is missing; dataset=csv needs root=DIR csv=FILE{hint}")
     csv, root = Path(str(config.csv)), Path(str(config.root))
     if not root.is_dir():
         raise InputError(f"root is {str(root)!r}, which is no folder; give the images' folder")
@@ -115,7 +117,14 @@ def _read_strings(csv: Path) -> pd.DataFrame:
     return raw
 
 
-def _find_columns(dataset: DatasetConfig, found: list[str], csv: Path) -> dict[str, str]:
+def _other_dataset(root: str | Path | None) -> str:
+    other = looks_like(Path(root)) if root is not None and Path(root).is_dir() else None
+    return f". Root looks like {other}: choose dataset={other}" if other else ""
+
+
+def _find_columns(
+    dataset: DatasetConfig, found: list[str], csv: Path, root: Path
+) -> dict[str, str]:
     """The column names by key, without the optional ones that are not there."""
     wanted = {key: getattr(dataset, key) for key in COLUMN_KEYS}
     absent = {
@@ -129,6 +138,7 @@ def _find_columns(dataset: DatasetConfig, found: list[str], csv: Path) -> dict[s
         raise InputError(
             f"{csv} has no column {', '.join(repr(name) for name in absent.values())}; it has: "
             f"{', '.join(found)}. Set {', '.join(f'dataset.{key}' for key in absent)}"
+            f"{_other_dataset(root)}"
         )
     return {key: name for key, name in wanted.items() if name in found}
 

@@ -160,6 +160,15 @@ def test_missing_root_or_table_is_refused_by_name(csv_dataset, key, value):
         read(config)
 
 
+@pytest.mark.parametrize("key", ["csv", "text_column"])
+def test_a_root_of_another_dataset_is_named(csv_dataset, key):
+    config = csv_dataset(1)
+    (Path(str(config.root)) / "Data_Entry_2017_v2020.csv").touch()
+    setattr(config if key == "csv" else config.dataset, key, None if key == "csv" else "report")
+    with pytest.raises(InputError, match="Root looks like nih: choose dataset=nih"):
+        read(config)
+
+
 def test_a_wrong_root_is_named_at_once(csv_dataset, tmp_path):
     config = csv_dataset(4)
     config.root = str(tmp_path)
