@@ -1,5 +1,6 @@
 """Images that are being written: what is done survives a kill."""
 
+import hashlib
 import json
 import math
 import os
@@ -28,18 +29,21 @@ class PartialImages:
 
     Args:
         out: the folder that ``prepare`` fills.
-        count: studies.
+        files: the name of each study, in order; another list is another run.
         request: what is asked for, ``image_size`` among it; a folder with another request is
             refused or thrown away.
     """
 
-    def __init__(self, out: Path, count: int, request: dict[str, Any]) -> None:
+    def __init__(self, out: Path, files: Sequence[str], request: dict[str, Any]) -> None:
         """Remember the request; nothing is written before ``open``."""
-        self.count = count
+        self.count = len(files)
         self.image_size = int(request["image_size"])
         self.folder = out / FOLDER
         self.images = self.folder / "images.u8"
-        self._request = {**request, "count": count, "chunk": CHUNK}
+        # Places count studies: with one more or less, all after it would get another's image.
+        names = "\n".join(files).encode("utf-8", "surrogateescape")
+        listed = {"count": self.count, "files_sha256": hashlib.sha256(names).hexdigest()}
+        self._request = {**request, **listed, "chunk": CHUNK}
         self._notes = self.folder / "done.jsonl"
         self._made: list[Path] = []
 

@@ -41,7 +41,7 @@ def prepare(config: PrepareConfig) -> Prepared:
     source = _reader(config.dataset.name)(config)
     out = Path(config.out or f"data/{config.dataset.name}")
     request = _request(config, source)
-    partial = PartialImages(out, len(source.items), request)
+    partial = PartialImages(out, source.files, request)
     is_finished = _is_finished(out, request, partial, config.overwrite)
     for remark in source.remarks:
         print(remark, file=sys.stderr)
@@ -141,7 +141,7 @@ def _is_finished(
             f"{out} was prepared with other options ({_difference(found, request)}); {advice}"
         )
     if partial.holds_another_run():
-        raise InputError(f"{out} holds an unfinished run with other options; {advice}")
+        raise InputError(f"{out} holds an unfinished run with other options or images; {advice}")
     foreign = existing_files(out)
     if foreign and not partial.folder.exists():
         raise InputError(f"{out} holds {foreign[0]}, but no finished prepare; {advice}")

@@ -91,6 +91,23 @@ def test_a_killed_run_goes_on_and_ends_in_the_same_bytes(csv_dataset, tmp_path, 
     assert contents(config.out) == resumed
 
 
+def test_a_killed_run_does_not_go_on_with_other_images_of_equal_number(csv_dataset):
+    config = csv_dataset(40)
+    hidden = Path(str(config.root)) / "000.png"
+    hidden.rename(hidden.with_suffix(".bak"))
+    options = json.dumps(dataclasses.asdict(config))
+    killed = subprocess.run([sys.executable, "-c", KILLED, options], timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    hidden.with_suffix(".bak").rename(hidden)
+    (Path(str(config.root)) / "039.png").unlink()
+    with pytest.raises(InputError, match="unfinished run with other options or images"):
+        prepare(config)
+    config.overwrite = True
+    prepared = prepare(config)
+    first = read_image(Path(str(config.root)) / prepared.manifest["id"][0])
+    assert np.array_equal(prepared.images[0], first)
+
+
 def test_a_finished_run_is_not_repeated(csv_dataset, capsys):
     config = csv_dataset(12)
     prepare(config)

@@ -1,6 +1,8 @@
 """Label tables as their publishers give them: found, read and checked for their release."""
 
 import warnings
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,16 @@ import pandas as pd
 from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.errors import InputError
 
-_BROKEN = (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError, OSError, EOFError)
+# What pandas raises for a table that is broken, or packed and cut short, damaged or not alone; its
+# ValueError is also that of its parser and of text that is not UTF-8.
+BROKEN_TABLE = (
+    ValueError,
+    pd.errors.ParserWarning,
+    OSError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 
 def existing_root(config: PrepareConfig) -> Path:
@@ -54,7 +65,7 @@ def read_label_table(path: Path, wanted: Sequence[str], release: str) -> pd.Data
             table = pd.read_csv(path, index_col=False, encoding="utf-8-sig", low_memory=False)
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{path} is empty; it should be {release}") from error
-    except _BROKEN as error:
+    except BROKEN_TABLE as error:
         raise InputError(f"{path} cannot be read as CSV ({error}); download it again") from error
     absent = [name for name in wanted if name not in table.columns]
     if absent:

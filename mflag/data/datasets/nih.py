@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
+from mflag.data.datasets.file_walk import walk_files
 from mflag.data.datasets.label_tables import (
     choose_split,
     describe_views,
@@ -186,21 +187,13 @@ def _walk(root: Path, wanted: set[str]) -> dict[str, str]:
         InputError: a name is in two folders.
     """
     found: dict[str, str] = {}
-    seen: set[str] = set()
-    for folder, below, names in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:  # a link to a folder above
-            below.clear()
+    for folder, name in walk_files(root):
+        if name not in wanted:
             continue
-        seen.add(real)
-        below.sort()
-        for name in names:
-            if name in wanted:
-                path = os.path.join(folder, name)
-                if name in found:
-                    raise InputError(
-                        f"{name} is at {found[name]} and at {path}; leave one copy of the images "
-                        "below root"
-                    )
-                found[name] = path
+        path = os.path.join(folder, name)
+        if name in found:
+            raise InputError(
+                f"{name} is at {found[name]} and at {path}; leave one copy of the images below root"
+            )
+        found[name] = path
     return found

@@ -11,7 +11,13 @@ import numpy as np
 import pandas as pd
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
-from mflag.data.datasets.label_tables import choose_split, existing_root, read_label_table
+from mflag.data.datasets.file_walk import walk_files
+from mflag.data.datasets.label_tables import (
+    choose_split,
+    existing_root,
+    read_label_table,
+    refuse_values,
+)
 from mflag.data.datasets.listed_splits import list_hashes, split_by_user_lists
 from mflag.data.datasets.openi_labels import LABELERS, label_columns
 from mflag.data.datasets.openi_reports import (
@@ -197,8 +203,7 @@ def _select_views(plan: _Plan, csv: str | None, views: list[str] | None) -> None
     if not path.is_file():
         raise InputError(f"csv is {csv!r}, which is no file; give nlmcxr_dicom_metadata.csv.gz")
     headers = read_label_table(path, ["imageid", "View Position"], "the DICOM headers of Open-i")
-    positions = headers.drop_duplicates("imageid").set_index("imageid")["View Position"]
-    views_by_id = positions.fillna("").astype(str).str.strip().str.upper()
+    views_by_id = _views_by_id(headers, path)
     view = plan.table["id"].map(views_by_id)
     view = view.fillna(plan.table["id"].map(_short_id).map(views_by_id)).fillna("")
     plan.table = plan.table.assign(view=view)
@@ -207,6 +212,14 @@ def _select_views(plan: _Plan, csv: str | None, views: list[str] | None) -> None
     is_wanted, note = select_views(view, views, str(path))
     plan.table = plan.table[is_wanted]
     plan.funnel.add(f"view {' or '.join(views)}", len(plan.table), note=note)
+
+
+def _views_by_id(headers: pd.DataFrame, path: Path) -> pd.Series:
+    view = headers["View Position"].fillna("").astype(str).str.strip().str.upper()
+    pairs = headers.assign(view=view)[["imageid", "view"]].drop_duplicates()
+    twice = pairs["imageid"].duplicated()
+    refuse_values(pairs["imageid"], twice, path, "one View Position an image")
+    return pairs.set_index("imageid")["view"]
 
 
 def _compose_texts(plan: _Plan, dataset: DatasetConfig) -> None:
@@ -250,20 +263,25 @@ def _walk(root: Path, wanted: set[str]) -> dict[str, str]:
     """Files by image id: ``CXR1_1_IM-0001-3001.png``, or ``1_IM-0001-3001.dcm`` of the DICOM set.
 
     Where an image is there in several forms, the first of PNG, DICOM and JPEG is taken.
+
+    Raises:
+        InputError: two files of that form have one id.
     """
-    found: dict[str, tuple[int, str]] = {}
+    found: dict[str, list[tuple[int, str]]] = {}
     full_id = {_short_id(image): image for image in wanted}
-    for folder, below, names in os.walk(root):
-        below.sort()
-        for name in sorted(names):
-            stem, ending = os.path.splitext(name)
-            if ending.lower() not in _ENDINGS:
-                continue
-            image = stem if stem in wanted else full_id.get(f"CXR{stem}")
+    for folder, name in walk_files(root):
+        stem, ending = os.path.splitext(name)
+        image = stem if stem in wanted else full_id.get(f"CXR{stem}")
+        if image is not None and ending.lower() in _ENDINGS:
             rank = _ENDINGS.index(ending.lower())
-            if image is not None and rank < found.get(image, (len(_ENDINGS), ""))[0]:
-                found[image] = (rank, os.path.join(folder, name))
-    return {image: path for image, (_, path) in found.items()}
+            found.setdefault(image, []).append((rank, os.path.join(folder, name)))
+    for image, files in found.items():
+        files.sort()
+        if len(files) > 1 and files[0][0] == files[1][0]:
+            raise InputError(
+                f"{image} is at {files[0][1]} and at {files[1][1]}; leave one of them below root"
+            )
+    return {image: files[0][1] for image, files in found.items()}
 
 
 def _split(plan: _Plan, dataset: DatasetConfig) -> None:

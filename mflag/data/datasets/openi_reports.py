@@ -1,6 +1,7 @@
 """Reports of Open-i's Indiana collection: XML files, in a folder or in NLMCXR_reports.tgz."""
 
 import gzip
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -133,7 +134,12 @@ def _in_folder(path: Path) -> Iterator[tuple[str, bytes]]:
     for file in path.glob("*.xml"):
         if file.is_file():
             with open(file, "rb") as opened:
-                yield file.name, opened.read(MAX_REPORT_BYTES + 1)
+                yield _printable(file.name), opened.read(MAX_REPORT_BYTES + 1)
+
+
+def _printable(name: str) -> str:
+    """A file name in UTF-8; bytes that are none are shown as such."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _archived(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -149,7 +155,7 @@ def _archived(path: Path) -> Iterator[tuple[str, bytes]]:
                     raise InputError(f"{path} has more than {MAX_REPORTS:,} reports; check it")
                 file = archive.extractfile(member)
                 if file is not None:
-                    yield Path(member.name).name, file.read(MAX_REPORT_BYTES + 1)
+                    yield _printable(Path(member.name).name), file.read(MAX_REPORT_BYTES + 1)
     except _BROKEN_ARCHIVE as error:
         raise InputError(f"{path} is damaged ({error}); download it again") from error
 

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
+from mflag.data.datasets.label_tables import BROKEN_TABLE
+from mflag.data.datasets.recognise import looks_like
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.dicom import SUFFIXES, require_pydicom
 from mflag.data.funnel import Funnel
@@ -39,7 +41,7 @@ def read(config: PrepareConfig) -> Source:
     refuse_unread_keys(config, _KEYS)
     csv, root = _existing_paths(config)
     raw = _read_strings(csv)
-    columns = _find_columns(config.dataset, list(raw.columns), csv)
+    columns = _find_columns(config.dataset, list(raw.columns), csv, root)
     table = _build_table(raw, columns, csv)
     labels = _read_labels(raw, config.dataset.label_columns, set(columns.values()), csv)
     taken = {*columns.values(), *column_names(labels, LABEL_PREFIX)}
@@ -75,7 +77,8 @@ def load(path: str) -> tuple[np.ndarray, Record]:
 def _existing_paths(config: PrepareConfig) -> tuple[Path, Path]:
     for key, value in (("csv", config.csv), ("root", config.root)):
         if value is None:
-            raise InputError(f"{key} is missing; dataset=csv needs root=DIR csv=FILE")
+            hint = _other_dataset(config.root)
+            raise InputError(f"{key} is missing; dataset=csv needs root=DIR csv=FILE{hint}")
     csv, root = Path(str(config.csv)), Path(str(config.root))
     if not root.is_dir():
         raise InputError(f"root is {str(root)!r}, which is no folder; give the images' folder")
@@ -86,17 +89,42 @@ def _existing_paths(config: PrepareConfig) -> tuple[Path, Path]:
 
 def _read_strings(csv: Path) -> pd.DataFrame:
     try:  # as text: patient 007 keeps its zeros, a report "NA" is no missing value
-        raw = pd.read_csv(csv, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # header=None: names stay as they are, and a row longer than the header is an error, where
+        # pandas would take its first field for an index and shift the others.
+        lines = pd.read_csv(
+            csv,
+            dtype=str,
+            header=None,
+            index_col=False,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            low_memory=False,
+        )
     except pd.errors.EmptyDataError as error:
         raise InputError(f"{csv} is empty; give a header line and a row an image") from error
-    except (pd.errors.ParserError, UnicodeDecodeError, PermissionError) as error:
+    except BROKEN_TABLE as error:
         raise InputError(f"{csv} cannot be read as UTF-8 CSV ({error}); repair it") from error
+    names = lines.iloc[0]
+    repeated = names[names.duplicated() & (names != "")]
+    if len(repeated):
+        raise InputError(
+            f"{csv} has more than one column {repeated.iloc[0]!r}; give each a name of its own"
+        )
+    raw = lines.iloc[1:].reset_index(drop=True)
+    raw.columns = pd.Index([name or f"Unnamed: {place}" for place, name in enumerate(names)])
     if raw.empty:
         raise InputError(f"{csv} has a header but no rows; give a row an image")
     return raw
 
 
-def _find_columns(dataset: DatasetConfig, found: list[str], csv: Path) -> dict[str, str]:
+def _other_dataset(root: str | Path | None) -> str:
+    other = looks_like(Path(root)) if root is not None and Path(root).is_dir() else None
+    return f". Root looks like {other}: choose dataset={other}" if other else ""
+
+
+def _find_columns(
+    dataset: DatasetConfig, found: list[str], csv: Path, root: Path
+) -> dict[str, str]:
     """The column names by key, without the optional ones that are not there."""
     wanted = {key: getattr(dataset, key) for key in COLUMN_KEYS}
     absent = {
@@ -110,6 +138,7 @@ def _find_columns(dataset: DatasetConfig, found: list[str], csv: Path) -> dict[s
         raise InputError(
             f"{csv} has no column {', '.join(repr(name) for name in absent.values())}; it has: "
             f"{', '.join(found)}. Set {', '.join(f'dataset.{key}' for key in absent)}"
+            f"{_other_dataset(root)}"
         )
     return {key: name for key, name in wanted.items() if name in found}
 
@@ -136,9 +165,12 @@ def _build_table(raw: pd.DataFrame, columns: dict[str, str], csv: Path) -> pd.Da
 def _read_labels(
     raw: pd.DataFrame, wanted: list[str] | None, used: set[str], csv: Path
 ) -> pd.DataFrame:
-    """Columns of 1, 0, -1 or empty as float32; uncertain stays -1, empty becomes NaN."""
+    """Columns of 1, 0, -1 or empty as float32; uncertain stays -1, empty becomes NaN.
+
+    A circumstance, say sex coded 0 and 1, is a label only where it is asked for.
+    """
     labels: dict[str, Any] = {}
-    for name in wanted if wanted is not None else raw.columns:
+    for name in wanted if wanted is not None else raw.columns.difference(CIRCUMSTANCES, sort=False):
         if name not in raw.columns:
             raise InputError(
                 f"label column {name!r} is not in {csv}; it has: {', '.join(raw.columns)}. "

@@ -14,6 +14,7 @@ from mflag.data.datasets.challenge_images import (
     header_record,
     read_challenge_image,
 )
+from mflag.data.datasets.file_walk import walk_files
 from mflag.data.datasets.label_tables import choose_split, existing_root, find_table
 from mflag.data.datasets.listed_splits import list_hashes, split_by_user_lists
 from mflag.data.datasets.recognise import refuse_wrong_folder
@@ -132,18 +133,16 @@ def find_images(root: Path, wanted: set[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     top = root / _IMAGES if (root / _IMAGES).is_dir() else root
-    for folder, below, names in os.walk(top):
-        below[:] = sorted(name for name in below if name != _TEST_IMAGES)
-        for name in sorted(names):
-            image, ending = os.path.splitext(name)
-            if image not in wanted or ending.lower() not in IMAGE_SUFFIXES:
-                continue
-            path = os.path.join(folder, name)
-            other = found.get(image)
-            if other is None or (_is_dicom_name(path) and not _is_dicom_name(other)):
-                found[image] = path
-            elif _is_dicom_name(path) == _is_dicom_name(other):
-                raise InputError(f"{image} is at {other} and at {path}; leave one of them")
+    for folder, name in walk_files(top, skipped={_TEST_IMAGES}):
+        image, ending = os.path.splitext(name)
+        if image not in wanted or ending.lower() not in IMAGE_SUFFIXES:
+            continue
+        path = os.path.join(folder, name)
+        other = found.get(image)
+        if other is None or (_is_dicom_name(path) and not _is_dicom_name(other)):
+            found[image] = path
+        elif _is_dicom_name(path) == _is_dicom_name(other):
+            raise InputError(f"{image} is at {other} and at {path}; leave one of them")
     return found
 
 

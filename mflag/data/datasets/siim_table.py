@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mflag.data.datasets.label_tables import read_label_table
+from mflag.data.datasets.label_tables import BROKEN_TABLE, read_label_table, refuse_values
 from mflag.data.run_lengths import NO_MASK, RunLengthError, parse_runs
 from mflag.errors import InputError
 
@@ -23,9 +23,12 @@ def read_siim_masks(path: Path) -> pd.DataFrame:
         ``id`` and ``mask`` (str, stripped), in the file's order.
 
     Raises:
-        InputError: another release, a mask that is malformed, or an image with and without mask.
+        InputError: another release, a blank id, a mask that is malformed, or an image with and
+            without mask.
     """
     raw = read_label_table(path, ("ImageId", _mask_column(path)), _RELEASE)
+    is_blank = raw["ImageId"].isna() | (raw["ImageId"].astype(str).str.strip() == "")
+    refuse_values(raw["ImageId"], is_blank, path, "an id")
     table = pd.DataFrame(
         {
             "id": raw["ImageId"].astype(str).str.strip(),
@@ -59,6 +62,6 @@ def images_of(masks: pd.DataFrame) -> pd.DataFrame:
 def _mask_column(path: Path) -> str:
     try:
         names = pd.read_csv(path, nrows=0, index_col=False, encoding="utf-8-sig").columns
-    except (ValueError, OSError, EOFError):  # read_label_table says what is wrong
+    except BROKEN_TABLE:  # read_label_table says what is wrong
         return _MASKS
     return next((str(name) for name in names if str(name).strip() == _MASKS), f" {_MASKS}")

@@ -49,6 +49,7 @@ def test_wrong_id_lists_are_refused(tree, tmp_path, test, valid, message):
         ({"sections": ["summary"]}, "dataset.sections has 'summary'"),
         ({"min_words": -1}, "dataset.min_words is -1"),
         ({"views": ["SWIMMERS"]}, "the metadata has PA 20, LATERAL 20"),
+        ({"views": ["PA", "LATERL"]}, r"LATERAL 20 \('LATERL' is not there\)"),
         ({"reports_root": "nowhere"}, "dataset.reports_root is 'nowhere', which is no folder"),
         ({"sections": [], "reports_root": "."}, "dataset.sections is empty"),
         ({"balance": True}, "dataset=mimic_cxr does not read it"),

@@ -190,6 +190,32 @@ def test_a_numbered_image_is_found_under_its_short_name(tree, headers):
     assert manifest.iloc[0][["id", "view"]].tolist() == [name, "PA"]
 
 
+def test_two_files_of_one_image_and_form_are_refused(tree):
+    tree.write()
+    copy = tree.root / "again" / tree.image(1).name
+    copy.parent.mkdir()
+    copy.write_bytes(tree.image(2).read_bytes())
+    with pytest.raises(InputError, match=r"CXR1_IM-0001-1001 is at .* and at .*; leave one"):
+        openi.read(config_of(tree))
+
+
+def test_a_copy_in_another_form_is_passed_over(tree):
+    tree.write()
+    for folder in ("a", "b"):
+        (tree.root / folder).mkdir()
+        (tree.root / folder / "1_IM-0001-1001.dcm").touch()
+    assert openi.read(config_of(tree)).items[0] == str(tree.image(1))
+
+
+def test_headers_that_give_an_image_two_views_are_refused(tree, headers):
+    table = pd.read_csv(headers)
+    other = table.iloc[[0]].assign(**{"View Position": "LL"})
+    pd.concat([table, table.iloc[[1]], other]).to_csv(headers, index=False)
+    tree.write()
+    with pytest.raises(InputError, match="imageid is 'CXR1_IM-0001-1001' .*one View Position an"):
+        openi.read(config_of(tree, headers))
+
+
 def test_reports_may_lie_elsewhere_and_no_sections_need_no_text(tree, tmp_path):
     tree.reports["1.xml"] = xml(1, findings="", impression="")
     tree.write()

@@ -1,6 +1,7 @@
 """Open-i: XML and archives that are broken or hostile."""
 
 import gzip
+import os
 import tarfile
 
 import pytest
@@ -11,6 +12,7 @@ from mflag.data.datasets.openi_reports import (
     parse_report,
     read_files,
 )
+from mflag.data.preparing import prepare
 from mflag.errors import InputError
 from tests.data.datasets.openi_tree import BOMB, OpeniTree, config_of, write_archive, xml
 
@@ -47,6 +49,16 @@ def test_hostile_xml_is_refused_with_a_reason(content, reason):
 def test_a_report_in_latin_1_is_read():
     text = xml(1, findings="Größe").replace("utf-8", "iso-8859-1")
     assert parse_report(text.encode("latin-1")).sections["findings"] == "Größe"
+
+
+@pytest.mark.parametrize("packed", [True, False], ids=["tgz", "folder"])
+def test_a_report_whose_name_is_no_utf_8_is_rejected_by_a_printable_name(tree, packed):
+    tree.reports[os.fsdecode(b"caf\xe9.xml")] = "no XML"
+    tree.write(packed)
+    config = config_of(tree, views=None)
+    config.max_reject_fraction = 0.5
+    prepared = prepare(config)
+    assert "caf\N{REPLACEMENT CHARACTER}.xml" in (prepared.path / "rejected.csv").read_text()
 
 
 def test_what_an_archive_names_leads_nowhere(tmp_path):

@@ -45,8 +45,12 @@ def test_study_view_sex_and_age_are_kept_in_one_spelling(csv_dataset):
     np.testing.assert_array_equal(manifest["age"], [61, np.nan, 0.5, np.nan])
 
 
-def test_a_view_of_ones_and_zeros_is_a_label(csv_dataset):
-    prepared = prepare(csv_dataset(4, view=[1, 0, 1, 0]))
+def test_circumstances_of_ones_and_zeros_are_labels_only_when_asked_for(csv_dataset):
+    coded = {name: [1, 0, 1, 0] for name in ("edema", "study", "view", "sex", "age")}
+    config = csv_dataset(4, **coded)
+    assert prepare(config).labels == ["edema"]
+    config.dataset.label_columns, config.overwrite = ["view"], True
+    prepared = prepare(config)
     assert prepared.labels == ["view"] and "view" not in prepared.manifest
 
 
@@ -134,8 +138,11 @@ def test_wrong_columns_are_named_with_those_there_are(csv_dataset, key, value, m
         (b"image,text,patient\n", "has a header but no rows"),
         (b'image,text\n"a.png,open quote', "cannot be read as UTF-8 CSV"),
         (b"image,text\na.png,\xff\xfe\n", "cannot be read as UTF-8 CSV"),
+        (b"image,text\na.png,no,edema\n", "Expected 2 fields in line 2, saw 3"),
+        (b"image,text\na.png,no\nb.png,no,edema\n", "Expected 2 fields in line 3, saw 3"),
+        (b"image,text,edema,edema\na.png,no,1,0\n", "more than one column 'edema'"),
     ],
-    ids=["no bytes", "no rows", "open quote", "not UTF-8"],
+    ids=["no bytes", "no rows", "open quote", "not UTF-8", "long rows", "long row", "names twice"],
 )
 def test_a_broken_table_is_refused(csv_dataset, content, message):
     config = csv_dataset(4)
@@ -150,6 +157,15 @@ def test_missing_root_or_table_is_refused_by_name(csv_dataset, key, value):
     config = csv_dataset(4)
     setattr(config, key, value)
     with pytest.raises(InputError, match=f"^{key} is"):
+        read(config)
+
+
+@pytest.mark.parametrize("key", ["csv", "text_column"])
+def test_a_root_of_another_dataset_is_named(csv_dataset, key):
+    config = csv_dataset(1)
+    (Path(str(config.root)) / "Data_Entry_2017_v2020.csv").touch()
+    setattr(config if key == "csv" else config.dataset, key, None if key == "csv" else "report")
+    with pytest.raises(InputError, match="Root looks like nih: choose dataset=nih"):
         read(config)
 
 

@@ -165,6 +165,13 @@ def test_malformed_mask_is_refused_before_any_image(root, row, value, reason):
         read(config_of("siim", root))
 
 
+@pytest.mark.parametrize("value", ["", "  "])
+def test_a_blank_id_is_refused_with_its_row(root, value):
+    edit_table(root / TABLE, 2, "ImageId", value)
+    with pytest.raises(InputError, match="ImageId is .* in row 3 of .*wanted is an id"):
+        read(config_of("siim", root))
+
+
 def test_mask_outside_its_image_is_rejected_with_its_size(root):
     edit_table(root / TABLE, 0, " EncodedPixels", "4090 7")
     prepared = prepare(config_of("siim", root))
