@@ -314,8 +314,10 @@ def test_report_fetches_nothing(page):
     assert not re.search(r'https?:|//[a-z]+\.|@import|url\((?!#)|<link|src="(?!data:)', page)
 
 
-def evaluate_real(tmp_path, encoder, *arguments):
+def evaluate_real(tmp_path, encoder, *arguments, **info):
     prepared = write_prepared(tmp_path / "prepared")
+    content = json.loads((prepared / "prepared.json").read_text())
+    (prepared / "prepared.json").write_text(json.dumps(content | info))
     code = call_program(
         [
             f"data.path={prepared}", f"encoder={encoder}", f"out={tmp_path / 'out'}",
@@ -341,6 +343,15 @@ def test_imagenet_weights_that_are_not_here_are_a_note(tmp_path, encoder, monkey
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
     page = evaluate_real(tmp_path, encoder, "imagenet=auto")
     assert "no ImageNet row" in page
+
+
+def test_warnings_of_prepare_reach_report_results_and_terminal(tmp_path, encoder, capsys):
+    remarks = ["warning: 3 of 20 test patients are also in train", "note: no boxes"]
+    page = evaluate_real(tmp_path, encoder, "task.resamples=20", remarks=remarks)
+    said = "warning from prepare: 3 of 20 test patients are also in train"
+    assert said in page and "no boxes" not in page
+    assert f"note: {said}\n" in capsys.readouterr().out
+    assert said in json.loads((tmp_path / "out" / "results.json").read_text())["notes"]
 
 
 def test_overwrite_replaces_results(tmp_path, encoder):

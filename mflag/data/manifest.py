@@ -64,6 +64,12 @@ class Prepared:
         """Height and width of the stored images, pixels."""
         return int(self.info["image_size"])
 
+    @property
+    def warnings(self) -> list[str]:
+        """What prepare warned of, such as patients in two splits, without its ``warning:``."""
+        remarks = self.info.get("remarks", [])
+        return [r.removeprefix("warning: ") for r in remarks if r.startswith("warning:")]
+
     @cached_property
     def manifest(self) -> pd.DataFrame:
         """All columns, kept in memory from the first use on."""

@@ -51,7 +51,12 @@ def run(config: EvaluateConfig, request: Request, prepared: Prepared) -> dict[st
         "encoders": [_describe(encoder) for encoder in request.encoders],
         "data": study.counts(),
         "options": _options(config, request),
-        "notes": request.notes + [left] * bool(study.masked) + merge_notes(found.notes),
+        "notes": [
+            *(f"warning from prepare: {warning}" for warning in prepared.warnings),
+            *request.notes,
+            *[left] * bool(study.masked),
+            *merge_notes(found.notes),
+        ],
         "drawn_ids": study.drawn_ids(),
     } | provenance("mflag.evaluate")
 
