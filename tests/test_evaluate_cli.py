@@ -354,6 +354,18 @@ def test_warnings_of_prepare_reach_report_results_and_terminal(tmp_path, encoder
     assert said in json.loads((tmp_path / "out" / "results.json").read_text())["notes"]
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "warns"), [("nih", True), ("chexpert", False), (None, False)]
+)
+def test_encoder_of_a_set_that_holds_the_test_images_is_told(tmp_path, trained_on, warns):
+    encoder = tmp_path / "encoder.safetensors"
+    save_encoder(encoder, build_encoder("resnet18"), "resnet18", 32, trained_on)
+    page = evaluate_real(tmp_path, encoder, "task.resamples=20", dataset="rsna")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["encoders"][0]["dataset"] == trained_on
+    assert ("encoder was trained on nih, and these data are rsna" in page) == warns
+
+
 def test_overwrite_replaces_results(tmp_path, encoder):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.html").write_text("old")
