@@ -18,6 +18,7 @@ from mflag.distributed.reductions import share_bytes
 from mflag.errors import InputError
 from mflag.models.text_encoder import load_text_encoder
 from mflag.models.text_folder import weights_sha256
+from mflag.models.text_hub import published_lower_case
 from mflag.models.tokens import Tokens
 from mflag.models.trained_text import TrainedText
 
@@ -112,7 +113,11 @@ def build_trained_text(
     assert model is not None  # refused with the configuration
     name, folder = model
     encoder = load_text_encoder(
-        folder, config.pooling, config.max_length, cache=prepared.path / "text"
+        folder,
+        config.pooling,
+        config.max_length,
+        cache=prepared.path / "text",
+        lower_case=published_lower_case(config.name),
     )
     texts = prepared.manifest["text"].tolist()
     place: dict[str, int] = {}
