@@ -398,7 +398,7 @@ def test_generated_studies_are_made_and_on_overwrite_replaced(tmp_path, encoder)
         (["encoder=ENCODER", "data.path=other_format"], "has format 1 but this version reads"),
         (["encoder=ENCODER", "data.path=cut"], "was cut short"),
         (["encoder=ENCODER", "data.path=unlabelled"], "its columns are id, patient, split, text"),
-        (["encoder=ENCODER", "data.path=untested"], "split 'test'"),
+        (["encoder=ENCODER", "data.path=untested"], "or choose another dataset.split"),
         (["encoder=ENCODER", "data.size=5"], "data.size is 5; give 30 or more"),
         (["encoder=ENCODER", "data.path=good", "fraction=[0.1,1.5]"], "fraction is 1.5"),
         (["encoder=ENCODER", "data.path=good", "seeds=0"], "seeds is 0; give 1 or more"),

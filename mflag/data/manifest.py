@@ -105,7 +105,8 @@ class Prepared:
         if len(rows) == 0:
             raise InputError(
                 f"split {split!r} of {self.path} is empty; its splits: {self.split_counts()}; "
-                "prepare it with a split column or with more patients"
+                "prepare it with a split column or with more patients, or choose another "
+                "dataset.split"
             )
         return rows
 
