@@ -113,6 +113,11 @@ def test_the_authors_images_wrap_and_no_others_do():
     assert wrapping == ["preset=authors"]
 
 
+@pytest.mark.parametrize("difference", ["bounding box", "glues", "wrap_bug maps 255 to 0"])
+def test_the_authors_preset_names_what_it_does_not_reproduce(difference):
+    assert any(difference in line for line in compose("train", "preset=authors").assumed)
+
+
 def test_the_paper_takes_a_trust_coefficient_of_one_and_says_that_it_is_assumed():
     config = compose("train", "preset=paper")
     assert (config.optim.name, config.optim.trust_coefficient) == ("lars", 1.0)

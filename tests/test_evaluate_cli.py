@@ -1,62 +1,20 @@
 """``python -m mflag.evaluate`` as people call it."""
 
-import hashlib
 import json
 import re
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
-from mflag import cli
-from mflag.config.evaluate import EvaluateConfig
-from mflag.data.manifest import FORMAT
-from mflag.evaluate import main
 from mflag.models import build_encoder
 from mflag.models.encoder_file import save_encoder
+from tests.evaluate_program import SPLITS, call_program, write_encoder, write_prepared
 
 ROW_FIELDS = {
     "task", "dataset", "encoder", "protocol", "fraction", "seed", "metric", "value", "ci_low",
     "ci_high", "n_train", "n_test", "note", "n_classes_used",
 }  # fmt: skip
-TUNE = ["encoder=ENCODER", "task.protocol=finetune"]
-SPLITS = ["train"] * 40 + ["valid"] * 20 + ["test"] * 20
-
-
-def write_prepared(folder, dataset="csv", splits=SPLITS, **columns):
-    """Noise images with a bright disc where ``label/disc`` is 1, in the format of prepare."""
-    random = np.random.default_rng(0)
-    count = len(splits)
-    disc = random.permutation(np.arange(count) % 2)
-    images = random.integers(0, 100, (count, 256, 256)).astype(np.uint8)
-    y, x = np.mgrid[:256, :256]
-    images[np.ix_(disc == 1)] += (120 * ((x - 90) ** 2 + (y - 90) ** 2 < 40**2)).astype(np.uint8)
-    table = pd.DataFrame(
-        {
-            "id": [f"study{k}" for k in range(count)],
-            "patient": [f"p{k // 2}" for k in range(count)],
-            "split": splits,
-            "text": [f"Secret report {k} <script>alert(1)</script>" for k in range(count)],
-            "label/disc": disc.astype(np.float32),
-        }
-        | columns
-    )
-    folder.mkdir(parents=True)
-    table.to_parquet(folder / "manifest.parquet")
-    images.tofile(folder / "images.u8")
-    names = ("manifest.parquet", "images.u8")
-    hashes = {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
-    info = {
-        "format": FORMAT,
-        "dataset": dataset,
-        "count": count,
-        "image_size": 256,
-        "hashes": hashes,
-    }
-    (folder / "prepared.json").write_text(json.dumps(info))
-    return folder
 
 
 def attribute(seed):
@@ -65,21 +23,7 @@ def attribute(seed):
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
-    torch.manual_seed(1)
-    path = tmp_path_factory.mktemp("encoder") / "encoder.safetensors"
-    save_encoder(path, build_encoder("resnet18"), "resnet18", 32)
-    return path
-
-
-def call_program(arguments):
-    """Run the program in this process; give its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["mflag.evaluate", *map(str, arguments)])
-        try:
-            cli.run(main, "evaluate", EvaluateConfig)
-        except SystemExit as exit_:
-            return exit_.code
-    return 0
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="module")
@@ -314,8 +258,10 @@ def test_report_fetches_nothing(page):
     assert not re.search(r'https?:|//[a-z]+\.|@import|url\((?!#)|<link|src="(?!data:)', page)
 
 
-def evaluate_real(tmp_path, encoder, *arguments):
+def evaluate_real(tmp_path, encoder, *arguments, **info):
     prepared = write_prepared(tmp_path / "prepared")
+    content = json.loads((prepared / "prepared.json").read_text())
+    (prepared / "prepared.json").write_text(json.dumps(content | info))
     code = call_program(
         [
             f"data.path={prepared}", f"encoder={encoder}", f"out={tmp_path / 'out'}",
@@ -343,6 +289,27 @@ def test_imagenet_weights_that_are_not_here_are_a_note(tmp_path, encoder, monkey
     assert "no ImageNet row" in page
 
 
+def test_warnings_of_prepare_reach_report_results_and_terminal(tmp_path, encoder, capsys):
+    remarks = ["warning: 3 of 20 test patients are also in train", "note: no boxes"]
+    page = evaluate_real(tmp_path, encoder, "task.resamples=20", remarks=remarks)
+    said = "warning from prepare: 3 of 20 test patients are also in train"
+    assert said in page and "no boxes" not in page
+    assert f"note: {said}\n" in capsys.readouterr().out
+    assert said in json.loads((tmp_path / "out" / "results.json").read_text())["notes"]
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "warns"), [("nih", True), ("chexpert", False), (None, False)]
+)
+def test_encoder_of_a_set_that_holds_the_test_images_is_told(tmp_path, trained_on, warns):
+    encoder = tmp_path / "encoder.safetensors"
+    save_encoder(encoder, build_encoder("resnet18"), "resnet18", 32, trained_on)
+    page = evaluate_real(tmp_path, encoder, "task.resamples=20", dataset="rsna")
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["encoders"][0]["dataset"] == trained_on
+    assert ("encoder was trained on nih, and these data are rsna" in page) == warns
+
+
 def test_overwrite_replaces_results(tmp_path, encoder):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.html").write_text("old")
@@ -359,87 +326,3 @@ def test_generated_studies_are_made_and_on_overwrite_replaced(tmp_path, encoder)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert sum(results["data"]["studies"].values()) == 36
     assert results["data"]["dataset"] == "phantom"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "add encoder=FILE"),
-        (["encoder=missing.safetensors"], "is missing"),
-        (["encoder=junk.safetensors"], "is no safetensors file"),
-        (["encoder=ENCODER", "encoders={a:b}"], "both given"),
-        (["encoders={random:ENCODER}"], "is a baseline"),
-        (["encoders=ENCODER"], "NAME:FILE"),
-        (["encoder=ENCODER", "data.path=nowhere"], "is no folder"),
-        (["encoder=ENCODER", "data.path=empty"], "was not made by mflag.prepare"),
-        (["encoder=ENCODER", "data.path=other_format"], "has format 1 but this version reads"),
-        (["encoder=ENCODER", "data.path=cut"], "was cut short"),
-        (["encoder=ENCODER", "data.path=unlabelled"], "its columns are id, patient, split, text"),
-        (["encoder=ENCODER", "data.path=untested"], "split 'test'"),
-        (["encoder=ENCODER", "data.size=5"], "data.size is 5; give 30 or more"),
-        (["encoder=ENCODER", "data.path=good", "fraction=[0.1,1.5]"], "fraction is 1.5"),
-        (["encoder=ENCODER", "data.path=good", "seeds=0"], "seeds is 0; give 1 or more"),
-        (["encoder=ENCODER", "data.path=good", "imagenet=maybe"], "imagenet is 'maybe'"),
-        (["encoder=ENCODER", "data.path=good", "compute.device=tpu"], "compute.device is 'tpu'"),
-        (["encoder=ENCODER", "data.path=good", "out=used"], "add overwrite=true"),
-        (["encoder=ENCODER", "data.path=good", "out=junk.safetensors"], "which is a file"),
-        (["encoder=ENCODER", "data.path=good", "task=palmistry"], "classification"),
-        (["encoder=ENCODER", "data.path=good", "task.name=palmistry"], "choose one of"),
-        (["encoder=ENCODER", "epochs=1"], "epochs"),
-        (["encoder=ENCODER", "task.protocol=[svm]"], "give linear, finetune or [linear,finetune]"),
-        (["encoder=ENCODER", "task.protocol=[]"], "task.protocol is []"),
-        (["encoder=ENCODER", "task.label_policy=U-ones"], "choose one of zeros, ones, ignore"),
-        (["encoder=ENCODER", "data.path=good", "task.label_policy=mixed"], "the labels are disc"),
-        ([*TUNE, "task.epochs=0"], "task.epochs is 0; give 1 or more"),
-        ([*TUNE, "task.batch_size=1"], "task.batch_size is 1; give 2 or more"),
-        ([*TUNE, "task.patience=0"], "task.patience is 0; give 1 or more"),
-        ([*TUNE, "task.lr=0"], "task.lr is 0.0; give a number above 0"),
-        ([*TUNE, "task.lr=nan"], "task.lr is nan"),
-        ([*TUNE, "task.weight_decay=-1"], "task.weight_decay is -1.0"),
-        ([*TUNE, "task.image_size=512"], "task.image_size is 512; give 32 to 256"),
-        ([*TUNE, "data.path=good", "task.image_size=513"], "image_size is 513; give 32 to 512"),
-        (
-            [*TUNE, "data.path=good", "task.image_size=320"],
-            "stores images of 256 x 256; give that or less",
-        ),
-        ([*TUNE, "task.augment.scale_min=0"], "augment.scale_min is 0.0"),
-        ([*TUNE, "compute.precision=fp8"], "compute.precision is 'fp8'"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else "_".join(value) or "nothing",
-)
-def test_bad_input_is_one_error_line_and_leaves_nothing(
-    bad_folder, encoder, capsys, arguments, message
-):
-    before = sorted(bad_folder.rglob("*"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(bad_folder)
-        code = call_program([a.replace("ENCODER", str(encoder)) for a in arguments])
-    err = capsys.readouterr().err
-    assert code == 2
-    assert err.startswith("error: ") and message in err and err.count("\n") == 1
-    assert sorted(bad_folder.rglob("*")) == before
-    assert not (encoder.parent / "evaluation").exists()
-
-
-@pytest.fixture(scope="module")
-def bad_folder(tmp_path_factory):
-    """Good and spoilt prepared folders."""
-    folder = tmp_path_factory.mktemp("bad")
-    (folder / "junk.safetensors").write_bytes(b"junk")
-    (folder / "empty").mkdir()
-    (folder / "used").mkdir()
-    (folder / "used" / "results.json").write_text("{}")
-    write_prepared(folder / "good")
-    write_prepared(folder / "untested", splits=["train"] * 4 + ["valid"] * 4)
-    info = json.loads((write_prepared(folder / "other_format") / "prepared.json").read_text())
-    (folder / "other_format" / "prepared.json").write_text(json.dumps(info | {"format": 1}))
-    with open(write_prepared(folder / "cut") / "images.u8", "r+b") as file:
-        file.truncate(1000)
-    unlabelled = write_prepared(folder / "unlabelled")
-    table = pd.read_parquet(unlabelled / "manifest.parquet").drop(columns="label/disc")
-    table.to_parquet(unlabelled / "manifest.parquet")
-    info = json.loads((unlabelled / "prepared.json").read_text())
-    digest = hashlib.sha256((unlabelled / "manifest.parquet").read_bytes()).hexdigest()
-    info["hashes"]["manifest.parquet"] = digest
-    (unlabelled / "prepared.json").write_text(json.dumps(info))
-    return folder

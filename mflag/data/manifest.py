@@ -64,6 +64,12 @@ class Prepared:
         """Height and width of the stored images, pixels."""
         return int(self.info["image_size"])
 
+    @property
+    def warnings(self) -> list[str]:
+        """What prepare warned of, such as patients in two splits, without its ``warning:``."""
+        remarks = self.info.get("remarks", [])
+        return [r.removeprefix("warning: ") for r in remarks if r.startswith("warning:")]
+
     @cached_property
     def manifest(self) -> pd.DataFrame:
         """All columns, kept in memory from the first use on."""
@@ -99,7 +105,8 @@ class Prepared:
         if len(rows) == 0:
             raise InputError(
                 f"split {split!r} of {self.path} is empty; its splits: {self.split_counts()}; "
-                "prepare it with a split column or with more patients"
+                "prepare it with a split column or with more patients, or choose another "
+                "dataset.split"
             )
         return rows
 

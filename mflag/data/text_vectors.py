@@ -22,7 +22,7 @@ from mflag.models.text_folder import (
     tokenizer_sha256,
     weights_sha256,
 )
-from mflag.models.text_hub import PUBLISHED, published_folder
+from mflag.models.text_hub import PUBLISHED, published_folder, published_lower_case
 from mflag.runtime.progress import progress
 
 NAMES = ("lsa", "minilm", *PUBLISHED, "folder")
@@ -131,8 +131,10 @@ def _lsa_source(dim: int) -> TextSource:
 
 
 def _folder_source(name: str, folder: Path, config: TextConfig, cache: Path | None) -> TextSource:
+    lower_case = published_lower_case(config.name)
+
     def embed(texts: Sequence[str], training: Sequence[str], device: str) -> TextVectors:
-        encoder = load_text_encoder(folder, config.pooling, config.max_length, cache)
+        encoder = load_text_encoder(folder, config.pooling, config.max_length, cache, lower_case)
         encoder.model.to(device)
         token_ids, truncated = tokenize(encoder, texts)
         vectors = np.empty((len(texts), encoder.model.config.hidden_size), np.float32)
@@ -150,4 +152,6 @@ def _folder_source(name: str, folder: Path, config: TextConfig, cache: Path | No
         "pooling": config.pooling,
         "max_length": str(config.max_length),
     }
+    if lower_case is not None:
+        identity["lower_case"] = str(lower_case).lower()
     return TextSource(identity, embed)

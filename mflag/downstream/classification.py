@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from mflag.config.evaluate import EvaluateConfig
+from mflag.data.leaks import known_overlap
 from mflag.data.manifest import Prepared
 from mflag.downstream.bootstrap import r2_resamples
 from mflag.downstream.encoders import NamedEncoder
@@ -51,7 +52,13 @@ def run(config: EvaluateConfig, request: Request, prepared: Prepared) -> dict[st
         "encoders": [_describe(encoder) for encoder in request.encoders],
         "data": study.counts(),
         "options": _options(config, request),
-        "notes": request.notes + [left] * bool(study.masked) + merge_notes(found.notes),
+        "notes": [
+            *(f"warning from prepare: {warning}" for warning in prepared.warnings),
+            *_overlaps(request.encoders, study.dataset),
+            *request.notes,
+            *[left] * bool(study.masked),
+            *merge_notes(found.notes),
+        ],
         "drawn_ids": study.drawn_ids(),
     } | provenance("mflag.evaluate")
 
@@ -208,10 +215,22 @@ def _options(config: EvaluateConfig, request: Request) -> dict[str, Any]:
     return options
 
 
+def _overlaps(encoders: list[NamedEncoder], dataset: str) -> list[str]:
+    """Remarks on encoders that were trained on images of the data under other ids."""
+    known = {e.name: known_overlap(e.dataset, dataset) for e in encoders if e.dataset}
+    trained = {e.name: e.dataset for e in encoders}
+    return [
+        f"warning: {name} was trained on {trained[name]}, and these data are {dataset}: {overlap}"
+        for name, overlap in known.items()
+        if overlap
+    ]
+
+
 def _describe(encoder: NamedEncoder) -> dict[str, Any]:
     return {
         "name": encoder.name,
         "arch": encoder.arch,
         "image_size": encoder.image_size,
         "origin": encoder.origin,
+        "dataset": encoder.dataset,
     }

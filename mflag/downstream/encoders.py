@@ -29,6 +29,7 @@ class NamedEncoder:
         mean: subtracted from grey values 0 to 1, a number a channel.
         std: divides the rest, a number a channel.
         origin: where the weights come from, in words.
+        dataset: name of what they were trained on; None where it is not known.
     """
 
     name: str
@@ -38,6 +39,7 @@ class NamedEncoder:
     mean: list[float]
     std: list[float]
     origin: str
+    dataset: str | None = None
 
 
 def load_encoders(files: dict[str, str]) -> list[NamedEncoder]:
@@ -106,4 +108,5 @@ def _from_file(name: str, path: str) -> NamedEncoder:
         metadata["mean"],
         metadata["std"],
         f"file {Path(path).name}",
+        metadata["dataset"],
     )

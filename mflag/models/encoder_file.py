@@ -18,7 +18,13 @@ IMAGE_STD = 0.5
 METADATA = {"format", "arch", "image_size", "mean", "std", "embedding_dim"}
 
 
-def save_encoder(path: Path | str, encoder: nn.Module, arch: str, image_size: int) -> None:
+def save_encoder(
+    path: Path | str,
+    encoder: nn.Module,
+    arch: str,
+    image_size: int,
+    dataset: str | None = None,
+) -> None:
     """Write an encoder under torchvision's names, for three channels; equal weights, equal bytes.
 
     Args:
@@ -26,6 +32,7 @@ def save_encoder(path: Path | str, encoder: nn.Module, arch: str, image_size: in
         encoder: the module of ``build_encoder``, on any device.
         arch: its name.
         image_size: height and width of the training images, pixels.
+        dataset: name of what it was trained on, as in ``dataset=NAME``; None leaves it out.
     """
     metadata = {
         "format": str(FORMAT),
@@ -35,6 +42,8 @@ def save_encoder(path: Path | str, encoder: nn.Module, arch: str, image_size: in
         "std": json.dumps([IMAGE_STD] * 3),
         "embedding_dim": str(EMBEDDING_DIM[arch]),
     }
+    if dataset is not None:
+        metadata["dataset"] = dataset
     write_tensors(path, on_three_channels(in_float32(encoder.state_dict())), metadata)
 
 

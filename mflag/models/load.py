@@ -12,7 +12,8 @@ from mflag.models.encoder_file import read_encoder_file
 def load_encoder(path: Path | str) -> nn.Module:
     """Return the encoder of a file in eval mode: (B, 3, H, W) → (B, embedding_dim), float32.
 
-    The module carries ``metadata``: arch, image_size (pixels), mean, std, embedding_dim.
+    The module carries ``metadata``: arch, image_size (pixels), mean, std, embedding_dim, dataset
+    (what it was trained on; None where the file does not say).
 
     Raises:
         InputError: the file is missing, junk, of another format or architecture.
@@ -26,5 +27,6 @@ def load_encoder(path: Path | str) -> nn.Module:
         "mean": json.loads(metadata["mean"]),
         "std": json.loads(metadata["std"]),
         "embedding_dim": int(metadata["embedding_dim"]),
+        "dataset": metadata.get("dataset"),
     }
     return encoder.eval()

@@ -1,6 +1,8 @@
 """Weights of BERT and of what was built on it, in transformers' plain ``BertModel``."""
 
 import pickle
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ _OLD_NAMES = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNor
 # Of another class or code, or for another version: BertConfig must not see them.
 _NOT_SETTINGS = ("auto_map", "model_type", "architectures", "torch_dtype", "dtype")
 _NAMED = 3
+# How files of torch.save began before they were zip archives: a pickled number.
+_OLD_FORMAT = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 
 
 def is_plain_bert(settings: dict[str, Any]) -> bool:
@@ -37,17 +41,33 @@ def load_plain_bert(folder: Path, settings: dict[str, Any], cache: Path | None =
         cache: where a .bin file's safetensors form is kept when ``folder`` cannot be written.
 
     Raises:
-        InputError: tensors are missing, unexpected or of another shape; a .bin file holds more
-            than tensors.
+        InputError: a setting is unusable; tensors are missing, unexpected or of another shape; a
+            .bin file is damaged or holds more than tensors.
     """
-    import transformers  # seconds: only for who embeds with a language model
-
     if settings.get("is_decoder"):
         raise InputError(f"{folder} is a decoder; give an encoder")
-    kept = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
-    model = transformers.BertModel(transformers.BertConfig(**kept), add_pooling_layer=False)
-    tensors = read_trunk(folder, cache)
+    model = _build(folder, settings)
     wanted = {name: value.shape for name, value in model.state_dict().items()}
+    model.load_state_dict(
+        read_trunk(folder, cache, lambda tensors: _check_fit(folder, wanted, tensors))
+    )
+    return model
+
+
+def _build(folder: Path, settings: dict[str, Any]) -> Any:
+    import transformers  # seconds: only for who embeds with a language model
+
+    kept = {key: value for key, value in settings.items() if key not in _NOT_SETTINGS}
+    try:
+        return transformers.BertModel(transformers.BertConfig(**kept), add_pooling_layer=False)
+    except Exception as error:  # whatever a value of the wrong type or size leads to in there
+        raise InputError(
+            f"{folder}/config.json cannot be loaded: it describes no BERT "
+            f"({' '.join(str(error).split())[:200]}); fetch the model again"
+        ) from error
+
+
+def _check_fit(folder: Path, wanted: dict[str, torch.Size], tensors: dict[str, Tensor]) -> None:
     complaints = [
         _some("lack", [name for name in wanted if name not in tensors], ""),
         _some("hold", [name for name in tensors if name not in wanted], " that a BERT has not"),
@@ -58,28 +78,40 @@ def load_plain_bert(folder: Path, settings: dict[str, Any], cache: Path | None =
             f"{folder} cannot be loaded as BERT: its weights "
             f"{' and '.join(filter(None, complaints))}; take config.json and weights of one model"
         )
-    model.load_state_dict(tensors)
-    return model
 
 
-def read_trunk(folder: Path, cache: Path | None = None) -> dict[str, Tensor]:
+def read_trunk(
+    folder: Path, cache: Path | None, check: Callable[[dict[str, Tensor]], None]
+) -> dict[str, Tensor]:
     """Return a folder's weights by the names of ``BertModel``, heads and pooler left out.
 
     A .bin file is read once, with ``weights_only``, and kept as safetensors in the folder, or
     where that cannot be written in ``cache``.
 
+    Args:
+        folder: of the weights.
+        cache: see ``load_plain_bert``.
+        check: raises for tensors of another model; nothing of those is kept.
+
     Raises:
-        InputError: a .bin file holds more than tensors.
+        InputError: a .bin file is damaged or holds more than tensors.
     """
     files = weights_files(folder)
     if files[0].suffix != ".bin":
-        return plain_names({k: v for path in files for k, v in load_file(path).items()})
+        tensors = plain_names({k: v for path in files for k, v in load_file(path).items()})
+        check(tensors)
+        return tensors
     name = f"pytorch_model.{weights_sha256(folder)[:16]}{CONVERTED}"
     places = [place for place in (folder, cache) if place is not None]
     for place in places:
         if (place / name).is_file():
-            return load_file(place / name)
+            tensors = load_file(place / name)
+            check(tensors)
+            return tensors
     tensors = plain_names({k: v for path in files for k, v in _read_bin(path).items()})
+    check(tensors)
+    # Names may share memory in a pickle, which safetensors refuses.
+    tensors = {name: value.clone() for name, value in tensors.items()}
     for place in places:
         try:
             write_tensors(place / name, tensors, {"format": "pt"})
@@ -90,9 +122,13 @@ def read_trunk(folder: Path, cache: Path | None = None) -> dict[str, Tensor]:
 
 
 def plain_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Drop heads, pooler and position buffer; strip ``bert.``; translate TensorFlow's names."""
+    """Names of ``BertModel``, heads, pooler and position buffer dropped.
+
+    ``module.`` and ``bert.`` are stripped, TensorFlow's names translated.
+    """
     plain = {}
     for name, value in tensors.items():
+        name = name.removeprefix("module.")  # of DataParallel
         if name.startswith(_DROPPED) or name.endswith("position_ids"):
             continue
         name = name.removeprefix("bert.")
@@ -105,14 +141,27 @@ def plain_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _read_bin(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # damage leads to errors of many kinds
+        if isinstance(error, pickle.UnpicklingError) and _is_whole(path):
+            raise InputError(
+                f"{path} cannot be loaded: it holds more than tensors, which could be code; "
+                "give model.safetensors"
+            ) from error
         raise InputError(
-            f"{path} cannot be loaded: it holds more than tensors, which could be code; "
-            "give model.safetensors"
+            f"{path} cannot be loaded: it is cut short, damaged or no file of torch.save "
+            f"({path.stat().st_size:,} bytes); fetch the model again"
         ) from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise InputError(f"{path} cannot be loaded: it is no table of tensors")
     return content
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is one of ``torch.save``; a cut archive lacks its directory."""
+    with path.open("rb") as file:
+        return file.read(len(_OLD_FORMAT)) == _OLD_FORMAT or zipfile.is_zipfile(path)
 
 
 def _misshapen(wanted: dict[str, torch.Size], tensors: dict[str, Tensor]) -> list[str]:

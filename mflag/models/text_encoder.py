@@ -47,7 +47,11 @@ class TextEncoder:
 
 
 def load_text_encoder(
-    folder: Path | str, pooling: str, max_length: int, cache: Path | None = None
+    folder: Path | str,
+    pooling: str,
+    max_length: int,
+    cache: Path | None = None,
+    lower_case: bool | None = None,
 ) -> TextEncoder:
     """Load a local model without network and without code from its folder.
 
@@ -56,6 +60,8 @@ def load_text_encoder(
         pooling: ``mean`` or ``cls``.
         max_length: tokens kept of a text.
         cache: folder that keeps a .bin file's safetensors form when the model's own cannot.
+        lower_case: of the text of a BERT whose folder has no tokenizer_config.json; None leaves
+            it to transformers, which lower-cases.
 
     Raises:
         InputError: no such folder, not a BERT-like model, weights missing, damaged or of another
@@ -68,7 +74,7 @@ def load_text_encoder(
     # What is drawn before the weights are read must not move a run's own random numbers.
     with _offline(), torch.random.fork_rng(devices=[]):
         try:
-            model, tokenizer = _load(folder, cache)
+            model, tokenizer = _load(folder, cache, lower_case)
         except InputError:
             raise
         except _NOT_LOADABLE as error:
@@ -152,13 +158,17 @@ def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     return (hidden * weight).sum(1) / weight.sum(1)
 
 
-def _load(folder: Path, cache: Path | None) -> tuple[Any, Any]:
+def _load(folder: Path, cache: Path | None, lower_case: bool | None) -> tuple[Any, Any]:
     import transformers  # seconds: only for who embeds with a language model
 
     settings = model_settings(folder)
     if is_plain_bert(settings):
         # The fast class by name: a tokenizer_config.json may name one of remote code.
-        tokenizer = transformers.BertTokenizerFast.from_pretrained(folder, local_files_only=True)
+        is_told = lower_case is None or (folder / "tokenizer_config.json").is_file()
+        case = {} if is_told else {"do_lower_case": lower_case}
+        tokenizer = transformers.BertTokenizerFast.from_pretrained(
+            folder, local_files_only=True, **case
+        )
         return load_plain_bert(folder, settings, cache), tokenizer
     plain = {"local_files_only": True, "trust_remote_code": False}
     model, found = transformers.AutoModel.from_pretrained(

@@ -22,11 +22,14 @@ class PublishedModel:
         hub: its name there.
         vocab_size: words of its tokenizer; tells its folder from another model's.
         model_type: of its ``config.json``; None where releases differ.
+        lower_case: whether its vocabulary wants lower-cased text, for folders whose tokenizer does
+            not say; None leaves that to transformers.
     """
 
     hub: str
     vocab_size: int
     model_type: str | None = None
+    lower_case: bool | None = None
 
 
 PUBLISHED = {
@@ -34,8 +37,13 @@ PUBLISHED = {
     "cxr_bert_specialized": PublishedModel(
         "microsoft/BiomedVLP-CXR-BERT-specialized", 30522, "cxr-bert"
     ),
-    "bio_clinicalbert": PublishedModel("emilyalsentzer/Bio_ClinicalBERT", 28996),
+    "bio_clinicalbert": PublishedModel("emilyalsentzer/Bio_ClinicalBERT", 28996, lower_case=False),
 }
+
+
+def published_lower_case(name: str) -> bool | None:
+    """``lower_case`` of the model that ``text.name`` names; None for any other name."""
+    return PUBLISHED[name].lower_case if name in PUBLISHED else None
 
 
 def published_folder(name: str, path: Path | None, download: bool, revision: str | None) -> Path:

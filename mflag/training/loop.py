@@ -282,7 +282,13 @@ class TrainingLoop:
         config, run = self._config, self._run
         save_text_side(self._folder, run)
         encoder = self._folder / "encoder.safetensors"
-        save_encoder(encoder, run.encoder, config.model.arch, config.train.image_size)
+        save_encoder(
+            encoder,
+            run.encoder,
+            config.model.arch,
+            config.train.image_size,
+            run.prepared.info["dataset"],
+        )
         facts = {
             "parameters": describe_parameters(run),
             "text": describe_text(run),

@@ -36,7 +36,7 @@ encoder = load_encoder("encoder.safetensors")
 ## Limits
 
 {limits}
-"""
+{warnings}"""
 
 _GENERATED = (
     "Trained on generated studies: no real patient was seen, so the features say nothing about "
@@ -90,6 +90,7 @@ def write_model_card(
         figures=", ".join(f"{name} {value:.4g}" for name, value in last_figures.items()),
         sha256=file_sha256(folder / "encoder.safetensors"),
         limits=_GENERATED if prepared.info["dataset"] == "phantom" else _REAL,
+        warnings="".join(f"\nWarning from prepare: {w}\n" for w in prepared.warnings),
         **facts,
     )
     write_text(folder / "model_card.md", content)

@@ -4,6 +4,8 @@ import json
 import sys
 from collections.abc import Callable
 
+import numpy as np
+import pyarrow as pa
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
@@ -18,6 +20,7 @@ from mflag.distributed.reductions import share_bytes
 from mflag.errors import InputError
 from mflag.models.text_encoder import load_text_encoder
 from mflag.models.text_folder import weights_sha256
+from mflag.models.text_hub import published_lower_case
 from mflag.models.tokens import Tokens
 from mflag.models.trained_text import TrainedText
 
@@ -112,20 +115,19 @@ def build_trained_text(
     assert model is not None  # refused with the configuration
     name, folder = model
     encoder = load_text_encoder(
-        folder, config.pooling, config.max_length, cache=prepared.path / "text"
+        folder,
+        config.pooling,
+        config.max_length,
+        cache=prepared.path / "text",
+        lower_case=published_lower_case(config.name),
     )
-    texts = prepared.manifest["text"].tolist()
-    place: dict[str, int] = {}
-    places = torch.full((len(texts),), -1)
-    for row in prepared.rows("train").tolist():
-        if texts[row].strip():
-            places[row] = place.setdefault(texts[row], len(place))
-    if not place:
+    texts, places = _training_texts(prepared)
+    if not texts:
         raise InputError("no training report has any text; check the text column")
     encoder.model.to(device)
     trained = TrainedText(
         encoder,
-        Tokens(encoder, list(place)),
+        Tokens(encoder, texts),
         config.unfreeze_last,
         seed=seed,
         rank=rank,
@@ -137,6 +139,22 @@ def build_trained_text(
     if rank == 0:
         print(_line(trained, int((places >= 0).sum())), file=sys.stderr)
     return trained, places
+
+
+def _training_texts(prepared: Prepared) -> tuple[list[str], Tensor]:
+    """Distinct training texts as they first come, and (n,) int64 by row: place there or -1.
+
+    Only distinct texts become Python strings: a million rows stay Arrow's.
+    """
+    rows = prepared.rows("train")
+    column = prepared.column("text").cast(pa.large_string()).take(pa.array(rows))
+    encoded = column.combine_chunks().dictionary_encode()  # numbered as they first come
+    unique = encoded.dictionary.to_pylist()
+    has_text = np.array([bool(text.strip()) for text in unique])
+    new_place = np.where(has_text, np.cumsum(has_text) - 1, -1)
+    places = torch.full((len(prepared),), -1)
+    places[torch.from_numpy(rows)] = torch.from_numpy(new_place[encoded.indices.to_numpy()])
+    return [text for text in unique if text.strip()], places
 
 
 def _line(trained: TrainedText, count: int) -> str:

@@ -81,6 +81,61 @@ def test_other_weights_of_the_same_name_are_converted_anew(tmp_path):
     assert not torch.equal(embed(folder), first)
 
 
+def test_names_of_data_parallel_and_shared_memory_load_all_the_same(tmp_path):
+    folder = write_masked_lm(tmp_path / "model")
+    expected = embed(folder)
+    tensors = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    first = "bert.encoder.layer.0.output.dense.bias"
+    both = torch.cat([tensors[first], tensors["bert.encoder.layer.1.output.dense.bias"]])
+    tensors[first], tensors["bert.encoder.layer.1.output.dense.bias"] = both.chunk(2)
+    torch.save({f"module.{k}": v for k, v in tensors.items()}, folder / "pytorch_model.bin")
+    assert torch.equal(embed(folder), expected)
+    assert len(converted(folder)) == 2
+
+
+def test_nothing_is_kept_of_weights_that_do_not_fit(tmp_path):
+    folder = write_masked_lm(tmp_path / "model")
+    tensors = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    torch.save({**tensors, "adapter.weight": torch.ones(2)}, folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"hold 1 tensor that a BERT has not"):
+        embed(folder)
+    assert not converted(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda content: content[: len(content) // 2], lambda _: b"", lambda _: b"<html>" * 50],
+    ids=["half", "empty", "page"],
+)
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_damaged_bin_file_is_called_damaged(tmp_path, damage, is_zip):
+    folder = write_masked_lm(tmp_path / "model")
+    file = folder / "pytorch_model.bin"
+    tensors = torch.load(file, weights_only=True)
+    torch.save(tensors, file, _use_new_zipfile_serialization=is_zip)
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(InputError, match="cut short, damaged or no file of torch.save"):
+        embed(folder)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"hidden_size": "32"},
+        {"num_hidden_layers": [2]},
+        {"hidden_act": "sigh"},
+        {"num_attention_heads": 0},
+        {"vocab_size": -1},
+        {"hidden_dropout_prob": None},
+    ],
+    ids=lambda setting: next(iter(setting)),
+)
+def test_an_unusable_setting_of_config_json_is_refused(tmp_path, setting):
+    folder = write_bert(tmp_path / "model", **setting)
+    with pytest.raises(InputError, match="config.json cannot be loaded: it describes no BERT"):
+        embed(folder)
+
+
 def test_names_of_tensorflow_are_translated():
     one = torch.ones(1)
     names = plain_names({"bert.embeddings.LayerNorm.gamma": one, "bert.pooler.dense.bias": one})

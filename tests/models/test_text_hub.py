@@ -1,15 +1,17 @@
 """Published models come from a folder, or from the hub when that is asked for."""
 
+import dataclasses
 import json
 
 import huggingface_hub
+import numpy as np
 import pytest
 
 from mflag.config.text import TextConfig
 from mflag.data.text_vectors import choose_text_source, find_language_model
 from mflag.errors import InputError
 from mflag.models import text_hub
-from tests.models.tiny_bert import write_bert
+from tests.models.tiny_bert import write_bert, write_masked_lm
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +53,20 @@ def test_another_model_under_a_published_name_is_refused(tmp_path, name, setting
     folder = write_published(tmp_path / "x", **settings)
     with pytest.raises(InputError, match=message):
         choose_text_source(TextConfig(name=name, path=str(folder)))
+
+
+@pytest.mark.parametrize(("says", "keeps"), [(None, True), (True, False)])
+def test_the_case_of_a_cased_model_is_kept_unless_its_tokenizer_says_otherwise(
+    tmp_path, monkeypatch, says, keeps
+):
+    cased = dataclasses.replace(text_hub.PUBLISHED["bio_clinicalbert"], vocab_size=20)
+    monkeypatch.setitem(text_hub.PUBLISHED, "bio_clinicalbert", cased)
+    folder = write_masked_lm(tmp_path / "x")
+    if says is not None:
+        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": says}))
+    config = TextConfig(name="bio_clinicalbert", path=str(folder), max_length=32)
+    vectors = choose_text_source(config).embed(["effusion", "Effusion"], [], "cpu").vectors
+    assert np.allclose(*vectors, atol=1e-5) != keeps
 
 
 def test_a_missing_folder_is_named(tmp_path):

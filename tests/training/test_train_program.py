@@ -67,6 +67,7 @@ def test_torchvision_loads_the_encoder_strictly(train, prepared, tmp_path):
     images = torch.randn(2, 3, 64, 64)
     ours = load_encoder(tmp_path / "run" / "encoder.safetensors")
     assert torch.equal(model.eval()(images), ours(images))
+    assert ours.metadata["dataset"] == "csv"
 
 
 def test_equal_runs_give_equal_bytes(train, prepared, tmp_path):
