@@ -170,7 +170,9 @@ def _read_labels(
     A circumstance, say sex coded 0 and 1, is a label only where it is asked for.
     """
     labels: dict[str, Any] = {}
-    for name in wanted if wanted is not None else raw.columns.difference(CIRCUMSTANCES, sort=False):
+    for name in (
+        wanted if wanted is not None else [n for n in raw.columns if n not in CIRCUMSTANCES]
+    ):
         if name not in raw.columns:
             raise InputError(
                 f"label column {name!r} is not in {csv}; it has: {', '.join(raw.columns)}. "
