@@ -65,8 +65,8 @@ def test_the_case_of_a_cased_model_is_kept_unless_its_tokenizer_says_otherwise(
     if says is not None:
         (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": says}))
     config = TextConfig(name="bio_clinicalbert", path=str(folder), max_length=32)
-    vectors = choose_text_source(config).embed(["effusion", "Effusion"], [], "cpu").vectors
-    assert np.allclose(*vectors, atol=1e-5) != keeps
+    lower, upper = choose_text_source(config).embed(["effusion", "Effusion"], [], "cpu").vectors
+    assert np.allclose(lower, upper, atol=1e-5) != keeps
 
 
 def test_a_missing_folder_is_named(tmp_path):

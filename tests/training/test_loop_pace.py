@@ -44,8 +44,8 @@ def test_between_logging_points_no_tensor_is_read(prepared, tmp_path, monkeypatc
 
 
 def test_the_time_of_compiling_stands_apart(prepared, tmp_path, monkeypatch):
-    def compiling(wanted):
-        return dataclasses.replace(choose_compute(wanted), compiles=True, compiler="eager")
+    def compiling(*wanted):
+        return dataclasses.replace(choose_compute(*wanted), compiles=True, compiler="eager")
 
     monkeypatch.setattr(run_module, "choose_compute", compiling)
     torch._dynamo.reset()

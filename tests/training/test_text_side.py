@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from mflag.data.manifest import Prepared
 from mflag.training.text_side import _training_texts
 
 
@@ -29,12 +30,12 @@ class Stub:
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
 def test_distinct_training_texts_keep_their_order_and_empty_ones_are_left_out(kind):
-    texts, places = _training_texts(Stub(kind))
+    texts, places = _training_texts(cast(Prepared, Stub(kind)))
     assert texts == ["b", "a", "c"]
     assert places.tolist() == [-1, 0, -1, 1, 0, -1, 2, 1]
 
 
 def test_without_any_text_there_is_nothing(monkeypatch):
     monkeypatch.setattr(Stub, "texts", ("",) * 8)
-    texts, places = _training_texts(Stub(pa.string()))
+    texts, places = _training_texts(cast(Prepared, Stub(pa.string())))
     assert (texts, places.tolist()) == ([], [-1] * 8)

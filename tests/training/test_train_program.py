@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -65,7 +66,7 @@ def test_torchvision_loads_the_encoder_strictly(train, prepared, tmp_path):
     model.fc = torch.nn.Identity()
     model.load_state_dict(load_file(tmp_path / "run" / "encoder.safetensors"), strict=True)
     images = torch.randn(2, 3, 64, 64)
-    ours = load_encoder(tmp_path / "run" / "encoder.safetensors")
+    ours: Any = load_encoder(tmp_path / "run" / "encoder.safetensors")
     assert torch.equal(model.eval()(images), ours(images))
     assert ours.metadata["dataset"] == "csv"
 
