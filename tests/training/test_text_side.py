@@ -1,5 +1,7 @@
 """Which texts train, and which row has which."""
 
+from typing import cast
+
 import numpy as np
 import pyarrow as pa
 import pytest
