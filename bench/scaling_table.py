@@ -77,3 +77,23 @@ def published_table(content: dict[str, Any]) -> str:
             f"{one['predicted']:,.0f} | {ratio:.2f} |"
         )
     return "\n".join(lines)
+
+
+def measured_table(content: dict[str, Any]) -> str:
+    """A row a number of gloo processes: images/s together and against as many times one."""
+    machine = content["machine"]
+    lines = [
+        f"`{content['command']}`: {machine['cpu']}, {machine['cores']} cores, "
+        "one thread a process, "
+        f"{content['arch']} at {content['image_size']}², batch {content['batch_size']} a process, "
+        f"torch {content['versions']['torch']}; median (lowest to highest).",
+        "",
+        "| processes | images/s together | against processes × one |",
+        "| --- | --- | --- |",
+    ]
+    for row in content["rows"]:
+        lines.append(
+            f"| {row['processes']} | {row['images_per_second']:.2f} ({row['low']:.2f} to "
+            f"{row['high']:.2f}) | {row['efficiency']:.0%} |"
+        )
+    return "\n".join(lines)
