@@ -32,7 +32,8 @@ def write_folder(
             file.write(images.tobytes())
         file.truncate(len(manifest) * 256 * 256)
     hashes = {name: file_sha256(folder / name) for name in ("manifest.parquet", "images.u8")}
-    info = {"format": FORMAT, "dataset": dataset, "count": len(manifest), "hashes": hashes}
+    info = {"format": FORMAT, "dataset": dataset, "count": len(manifest), "image_size": 256}
+    info["hashes"] = hashes
     write_json(folder / "prepared.json", info)
     return open_prepared(folder)
 
