@@ -27,7 +27,7 @@ from mflag.data.feeds import BatchReader, open_feed  # noqa: E402
 from mflag.data.funnel import Funnel  # noqa: E402
 from mflag.data.text_table import save_text_table  # noqa: E402
 from mflag.training import run as run_parts  # noqa: E402
-from mflag.training import text_side
+from mflag.training import text_side  # noqa: E402
 from mflag.training.run import Run, build_run  # noqa: E402
 
 BATCH = 128
