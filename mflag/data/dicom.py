@@ -186,8 +186,11 @@ def _check_decoder(pydicom: Any, dataset: Any) -> None:
         raise Rejected("no transfer syntax in the header")
     try:
         decoder = pydicom.pixels.get_decoder(syntax)
-    except NotImplementedError as error:
-        raise Rejected(f"transfer syntax {syntax.name!r} ({syntax}) is not read") from error
+    except NotImplementedError as error:  # pydicom's, of a syntax that it knows no decoder for
+        raise Rejected(
+            f"transfer syntax {syntax.name!r} ({syntax}) is not read; convert the file, for one "
+            "to Explicit VR Little Endian"
+        ) from error
     # Pillow's JPEG has 8 bits, though pydicom counts it as a plug-in for 12.
     lacks_bits = syntax == _JPEG_12_BIT and _number(dataset, "BitsStored", 8) > 8
     if decoder.is_available and not (lacks_bits and decoder.available_plugins == ("pillow",)):

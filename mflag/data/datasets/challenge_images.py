@@ -1,15 +1,18 @@
 """Images of the RSNA and SIIM challenges: DICOM as released, or PNG and JPEG copies."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from mflag.data.datasets.source import Rejection
 from mflag.data.dicom import SUFFIXES, DicomHeader, is_dicom, read_dicom
 from mflag.data.images import read_grey
+from mflag.data.lesions import lesion_table
+from mflag.data.manifest import LABEL_PREFIX
 from mflag.data.rejected import Rejected
 
 RELEASED_SIZE = 1024  # pixels a side of every released image of both challenges
@@ -50,8 +53,35 @@ def header_record(header: DicomHeader) -> dict[str, Any]:
     return {"view": header.view, "sex": header.sex, "age": age}
 
 
-def add_header_columns(manifest: pd.DataFrame, records: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Append ``view``, ``sex`` and ``age`` of the records, in the manifest's order."""
-    facts = pd.DataFrame(list(records), columns=["view", "sex", "age"])
-    facts["age"] = facts["age"].astype(np.float64)
-    return pd.concat([manifest.reset_index(drop=True), facts], axis=1)
+def missing_images(table: pd.DataFrame, is_there: pd.Series) -> list[Rejection]:
+    """Say of the rows whose file is not there that it is missing."""
+    missing = table["id"][~is_there]
+    return [
+        Rejection(row, f"{image}.dcm", "missing file")
+        for row, image in zip(missing.index.tolist(), missing, strict=True)
+    ]
+
+
+def challenge_tables(
+    kept: pd.DataFrame, records: Sequence[dict[str, Any]], finding: str
+) -> dict[str, pd.DataFrame]:
+    """Make the tables of images that were read.
+
+    Args:
+        kept: ``id``, ``patient``, ``split``, ``target`` and, where it is known, ``class``.
+        records: what ``header_record`` gave of each, and its ``lesions``.
+        finding: the challenge's only label.
+
+    Returns:
+        ``manifest.parquet`` and ``lesions.parquet``.
+    """
+    facts = pd.DataFrame(list(records), columns=["view", "sex", "age"]).set_index(kept.index)
+    manifest = kept[["id", "patient"]].assign(
+        study=kept["id"], split=kept["split"], text="", view=facts["view"], sex=facts["sex"],
+        age=facts["age"].astype(np.float64),
+    )  # fmt: skip
+    if "class" in kept:
+        manifest["class"] = kept["class"]
+    manifest[LABEL_PREFIX + finding] = kept["target"].astype(np.float32)
+    lesions = lesion_table([lesion for record in records for lesion in record["lesions"]])
+    return {"manifest.parquet": manifest.reset_index(drop=True), "lesions.parquet": lesions}

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,9 +11,9 @@ from mflag.data.datasets.label_tables import (
     read_label_table,
     refuse_twice,
     refuse_values,
+    uncertain_labels,
 )
 from mflag.data.datasets.recognise import refuse_wrong_folder
-from mflag.data.manifest import LABEL_PREFIX
 from mflag.errors import InputError
 
 LABELS = (
@@ -80,13 +79,7 @@ def read_chexpert_table(path: Path) -> pd.DataFrame:
             "age": age.astype(float),
         }
     )
-    labels = {}
-    for name in LABELS:
-        value = pd.to_numeric(raw[name], errors="coerce")
-        is_bad = ~(value.isin([1, 0, -1]) | raw[name].isna())
-        refuse_values(raw[name], is_bad, path, "1, 0, -1 (uncertain) or blank")
-        labels[LABEL_PREFIX + name] = value.astype(np.float32)
-    return pd.concat([table, pd.DataFrame(labels, index=raw.index)], axis=1)
+    return pd.concat([table, uncertain_labels(raw, LABELS, path)], axis=1)
 
 
 def _is_release(folder: Path) -> bool:

@@ -6,9 +6,11 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from mflag.config.prepare import DatasetConfig, PrepareConfig
+from mflag.data.manifest import LABEL_PREFIX
 from mflag.errors import InputError
 
 # What pandas raises for a table that is broken, or packed and cut short, damaged or not alone; its
@@ -97,6 +99,29 @@ def refuse_values(column: pd.Series, bad: pd.Series, path: Path, wanted: str) ->
             f"{column.name} is {value!r} in row {row + 1} of {path} "
             f"({int(bad.sum()):,} such rows); wanted is {wanted}"
         )
+
+
+def uncertain_labels(raw: pd.DataFrame, names: Sequence[str], path: Path) -> pd.DataFrame:
+    """Read label columns of CheXpert's kind.
+
+    Args:
+        raw: the table as text or numbers.
+        names: its label columns.
+        path: its file.
+
+    Returns:
+        ``label/NAME`` float32: 1, 0, -1 uncertain, NaN blank.
+
+    Raises:
+        InputError: another value; it shows the first.
+    """
+    labels = {}
+    for name in names:
+        value = pd.to_numeric(raw[name], errors="coerce")
+        is_bad = ~(value.isin([1, 0, -1]) | raw[name].isna())
+        refuse_values(raw[name], is_bad, path, "1, 0, -1 (uncertain) or blank")
+        labels[LABEL_PREFIX + name] = value.astype(np.float32)
+    return pd.DataFrame(labels, index=raw.index)
 
 
 def refuse_twice(ids: pd.Series, path: Path) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from mflag.config.prepare import DatasetConfig
@@ -13,13 +12,13 @@ from mflag.data.datasets.label_tables import (
     read_label_table,
     refuse_twice,
     refuse_values,
+    uncertain_labels,
 )
 from mflag.data.datasets.listed_splits import split_by_user_lists
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.source import Rejection
 from mflag.data.datasets.view_filter import select_views
 from mflag.data.funnel import Funnel
-from mflag.data.manifest import LABEL_PREFIX
 from mflag.data.splits import canonical_splits, split_by_patient
 from mflag.errors import InputError
 
@@ -143,13 +142,7 @@ def read_labels(path: Path) -> pd.DataFrame:
             f"study {twice.iloc[0]} is in {path} more than once (row {twice.index[0] + 1}; "
             f"{len(twice):,} such rows); keep one row a study"
         )
-    labels = {}
-    for name in LABELS:
-        value = pd.to_numeric(raw[name], errors="coerce")
-        is_bad = ~(value.isin([1, 0, -1]) | raw[name].isna())
-        refuse_values(raw[name], is_bad, path, "1, 0, -1 (uncertain) or blank")
-        labels[LABEL_PREFIX + name] = value.astype(np.float32)
-    table = pd.DataFrame({"patient": _numbers(raw[_PATIENT], path), **labels})
+    table = uncertain_labels(raw, LABELS, path).assign(patient=_numbers(raw[_PATIENT], path))
     return table.set_axis(studies.to_numpy())
 
 

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +9,9 @@ import pandas as pd
 from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets.challenge_images import (
     IMAGE_SUFFIXES,
-    add_header_columns,
+    challenge_tables,
     header_record,
+    missing_images,
     read_challenge_image,
 )
 from mflag.data.datasets.challenge_splits import paper_held_out, shuffled_split
@@ -22,8 +22,7 @@ from mflag.data.datasets.rsna_tables import SIDES, add_classes, images_of, read_
 from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
 from mflag.data.dicom import require_pydicom
 from mflag.data.funnel import Funnel
-from mflag.data.lesions import box_lesion, lesion_table
-from mflag.data.manifest import LABEL_PREFIX
+from mflag.data.lesions import box_lesion
 from mflag.data.rejected import Rejected
 from mflag.data.splits import split_by_patient
 from mflag.errors import InputError
@@ -78,7 +77,9 @@ def read(config: PrepareConfig) -> Source:
         rows=kept.index.tolist(),
         files=[os.path.basename(path) for _, path, _ in items],
         load=load,
-        build_tables=lambda numbers, records: _build_tables(kept.iloc[numbers], records),
+        build_tables=lambda numbers, records: challenge_tables(
+            kept.iloc[numbers], records, FINDING
+        ),
         where=str(path),
         funnel=funnel,
         prefer="processes",  # parsing a header holds the interpreter's lock
@@ -157,11 +158,6 @@ def _find_images(
             f"none of the {len(table):,} images is in {folder}, for one "
             f"{table['id'].iloc[0]}.dcm; unpack {_IMAGES}.zip there"
         )
-    missing = table["id"][~is_there]
-    rejected = [
-        Rejection(row, f"{image}.dcm", "missing file")
-        for row, image in zip(missing.index.tolist(), missing, strict=True)
-    ]
     marked = boxes[boxes["Target"] == 1]
     of_image = {
         image: rows[list(SIDES)].to_numpy(float).tolist() for image, rows in marked.groupby("id")
@@ -170,22 +166,4 @@ def _find_images(
     items = [
         (image, str(folder / str(found[image])), of_image.get(image, [])) for image in kept["id"]
     ]
-    return kept, items, rejected
-
-
-def _build_tables(kept: pd.DataFrame, records: list[Any]) -> dict[str, pd.DataFrame]:
-    manifest = pd.DataFrame(
-        {
-            "id": kept["id"],
-            "patient": kept["patient"],
-            "study": kept["id"],
-            "split": kept["split"],
-            "text": "",
-        }
-    )
-    manifest = add_header_columns(manifest, records)
-    if "class" in kept:
-        manifest["class"] = kept["class"].to_numpy()
-    manifest[LABEL_PREFIX + FINDING] = kept["target"].to_numpy(np.float32)
-    lesions = lesion_table([lesion for record in records for lesion in record["lesions"]])
-    return {"manifest.parquet": manifest, "lesions.parquet": lesions}
+    return kept, items, missing_images(table, is_there)

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,8 +9,9 @@ import pandas as pd
 from mflag.config.prepare import DatasetConfig, PrepareConfig
 from mflag.data.datasets.challenge_images import (
     IMAGE_SUFFIXES,
-    add_header_columns,
+    challenge_tables,
     header_record,
+    missing_images,
     read_challenge_image,
 )
 from mflag.data.datasets.file_walk import walk_files
@@ -20,12 +20,11 @@ from mflag.data.datasets.listed_splits import list_hashes, split_by_user_lists
 from mflag.data.datasets.recognise import refuse_wrong_folder
 from mflag.data.datasets.siim_splits import IMAGES, SPLITS, balance_train, named_split
 from mflag.data.datasets.siim_table import images_of, read_siim_masks
-from mflag.data.datasets.source import Record, Rejection, Source, refuse_unread_keys
+from mflag.data.datasets.source import Record, Source, refuse_unread_keys
 from mflag.data.dicom import SUFFIXES, read_header, require_pydicom
 from mflag.data.funnel import Funnel
 from mflag.data.leaks import find_leaks
-from mflag.data.lesions import lesion_table, mask_lesion
-from mflag.data.manifest import LABEL_PREFIX
+from mflag.data.lesions import mask_lesion
 from mflag.data.rejected import Rejected
 from mflag.data.run_lengths import NO_MASK, RunLengthError, unite_masks
 from mflag.errors import InputError
@@ -68,10 +67,7 @@ def read(config: PrepareConfig) -> Source:
         table = table[balance_train(table)]
         funnel.add("train balanced", len(table))
     is_there = table["id"].isin(paths)
-    rejected = [
-        Rejection(row, f"{image}.dcm", "missing file")
-        for row, image in zip(table.index[~is_there].tolist(), table["id"][~is_there], strict=True)
-    ]
+    rejected = missing_images(table, is_there)
     kept = table[is_there]
     funnel.add("file present", len(kept))
     drawn = masks[masks["mask"] != NO_MASK].groupby("id")["mask"].agg(list)
@@ -88,7 +84,9 @@ def read(config: PrepareConfig) -> Source:
         rows=kept.index.tolist(),
         files=[os.path.basename(path) for _, path, _ in items],
         load=load,
-        build_tables=lambda numbers, records: _build_tables(kept.iloc[numbers], records),
+        build_tables=lambda numbers, records: challenge_tables(
+            kept.iloc[numbers], records, FINDING
+        ),
         where=str(path),
         funnel=funnel,
         prefer="processes",  # parsing a header holds the interpreter's lock
@@ -174,19 +172,3 @@ def _split(
         f"warning: split {scheme}: {leak}" for leak in find_leaks(table.assign(split=split))
     ]
     return split, remarks
-
-
-def _build_tables(kept: pd.DataFrame, records: list[Any]) -> dict[str, pd.DataFrame]:
-    manifest = pd.DataFrame(
-        {
-            "id": kept["id"],
-            "patient": kept["patient"],
-            "study": kept["id"],
-            "split": kept["split"],
-            "text": "",
-        }
-    )
-    manifest = add_header_columns(manifest, records)
-    manifest[LABEL_PREFIX + FINDING] = kept["target"].to_numpy(np.float32)
-    lesions = lesion_table([lesion for record in records for lesion in record["lesions"]])
-    return {"manifest.parquet": manifest, "lesions.parquet": lesions}
