@@ -6,7 +6,7 @@ from mflag import cli
 from mflag.config.export import ExportConfig
 from mflag.errors import InputError
 from mflag.exporting import FORMATS
-from mflag.exporting.card import find_card, write_card
+from mflag.exporting.card import card_path, find_card, write_card
 
 
 def main(config: ExportConfig) -> None:
@@ -21,15 +21,18 @@ def main(config: ExportConfig) -> None:
     chosen = FORMATS[config.format]
     name = f"encoder.{config.format}{chosen.suffixes[0]}"
     out = Path(config.out) if config.out else encoder.parent / name
-    for path in (out, *(out.with_suffix(suffix) for suffix in chosen.companions)):
+    card = find_card(encoder)
+    more = [out.with_suffix(suffix) for suffix in chosen.companions]
+    for path in (out, *more, *([card_path(out)] if card else [])):
         _check_out(path, encoder, config.overwrite)
     written = chosen.export(encoder, out)
     print(f"{out}: {written.checked}")
     for line in written.usage:
         print("   ", line)
-    card = find_card(encoder)
-    if card is not None:
+    if card:
         print(f"card: {write_card(card, encoder, out, config.format, written.checked)}")
+    elif (encoder.parent / "model_card.md").is_file():
+        print("no card: the model_card.md beside the encoder is of other weights")
 
 
 def _check_out(out: Path, encoder: Path, overwrite: bool) -> None:

@@ -26,7 +26,7 @@ def card_path(out: Path) -> Path:
 def find_card(encoder: Path) -> str | None:
     """The text of the ``model_card.md`` beside an encoder, if it is the card of these bytes."""
     card = encoder.parent / "model_card.md"
-    if not card.is_file():
+    if not (card.is_file() and encoder.is_file()):
         return None
     text = card.read_text(encoding="utf-8", errors="replace")
     return text if file_sha256(encoder) in text else None

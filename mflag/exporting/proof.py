@@ -12,27 +12,31 @@ from mflag.models.encoder import build_encoder
 from mflag.models.encoder_file import read_encoder_file
 from mflag.models.load import load_encoder
 
-TOLERANCE = 1e-5  # of float32 features, or of the largest feature where that is above 1
+TOLERANCE = 1e-5  # of float32 features; times the largest feature where that is above 1
 
 
 def prove_torchvision(source: Path, written: Path) -> None:
-    """Load ``written`` strictly into torchvision's network and compare features with the source.
+    """Compare all tensors, load ``written`` strictly into torchvision's network, compare features.
 
     Raises:
         InputError: the source does not hold what its metadata say.
-        RuntimeError: the file does not load, or its features differ: a bug, not the user's doing.
+        RuntimeError: the file does not load, or something differs: a bug, not the user's doing.
     """
-    metadata, _ = read_encoder_file(source)
+    load_encoder(source)
+    metadata, tensors = read_encoder_file(source)
+    state = read_state_dict(written)
+    different = [name for name, value in tensors.items() if not torch.equal(state[name], value)]
+    if different:
+        raise RuntimeError(f"{different[0]} of {written} differs from that of {source}")
     with torch.device("meta"):  # no time for an initialisation that is overwritten
         network = build_encoder(metadata["arch"]).eval()
-    network.load_state_dict(read_state_dict(written), strict=True, assign=True)
-    require_equal_features(source, network, tolerance=0)
+    network.load_state_dict(state, strict=True, assign=True)
+    require_equal_features(source, network)
 
 
 def require_equal_features(
     source: Path,
     embed: Callable[[Tensor], Tensor],
-    tolerance: float = TOLERANCE,
     normalises: bool = False,
 ) -> None:
     """Compare the features of two images, noise of the training size, with the source's.
@@ -41,8 +45,6 @@ def require_equal_features(
         source: an ``encoder.safetensors``.
         embed: (2, 3, H, W) float32 images to (2, embedding_dim).
         normalises: ``embed`` takes images of 0..1; else normalised ones.
-        tolerance: largest difference; relative to the largest feature where that is above 1.
-
     Raises:
         InputError: the source does not hold what its metadata say.
         RuntimeError: the features differ.
@@ -53,7 +55,7 @@ def require_equal_features(
         prepared = normalised(images, read_encoder_file(source)[0])
         expected, found = original(prepared), embed(images if normalises else prepared)
     difference = (found - expected).abs().max().item()
-    if not difference <= tolerance * max(1.0, expected.abs().max().item()):
+    if not difference <= TOLERANCE * max(1.0, expected.abs().max().item()):
         raise RuntimeError(f"features differ from those of {source} by {difference:.2g}")
 
 

@@ -19,7 +19,7 @@ def export(encoder: Path, out: Path) -> Written:
     arch = export_state_dict(encoder, out, prove_torchvision, *([_prove_smp] if has_smp else []))
     place = f"smp.encoders.get_encoder({arch!r})"
     if not has_smp:
-        place = f"torchvision's {arch}, whose names are those of segmentation_models_pytorch (not installed)"
+        place = f"torchvision's {arch}, whose names are smp's (not installed)"
     return Written(
         f"loaded strictly into {place}; its deepest features, averaged, equal to the encoder's",
         [

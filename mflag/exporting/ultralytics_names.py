@@ -30,7 +30,10 @@ def to_ultralytics(tensors: dict[str, Tensor], metadata: dict[str, str]) -> dict
         metadata: of the encoder: mean and std.
     """
     mean, std = (torch.tensor(v, dtype=torch.float64) for v in normalisation(metadata))
-    state = {"0.weight": torch.diag(1 / std).view(3, 3, 1, 1).float(), "0.bias": (-mean / std).float()}
+    state = {
+        "0.weight": torch.diag(1 / std).view(3, 3, 1, 1).float(),
+        "0.bias": (-mean / std).float(),
+    }
     for name, value in tensors.items():
         variance = tensors.get(name.removesuffix("weight") + "running_var")
         if name.endswith(".weight") and variance is not None:
