@@ -19,7 +19,8 @@ def main(config: ExportConfig) -> None:
         )
     encoder = Path(config.encoder)
     chosen = FORMATS[config.format]
-    name = f"encoder.{config.format}{chosen.suffixes[0]}"
+    suffix = chosen.suffixes[0]
+    name = "encoder.onnx" if suffix == ".onnx" else f"encoder.{config.format}{suffix}"
     out = Path(config.out) if config.out else encoder.parent / name
     card = find_card(encoder)
     more = [out.with_suffix(suffix) for suffix in chosen.companions]

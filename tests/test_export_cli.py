@@ -44,7 +44,7 @@ def encoder(tmp_path):
         (["format=timm"], "encoder.timm.safetensors"),
         (["format=smp"], "encoder.smp.pth"),
         (["format=ultralytics"], "encoder.ultralytics.pt"),
-        (["format=onnx"], "encoder.onnx.onnx"),
+        pytest.param(["format=onnx"], "encoder.onnx", marks=pytest.mark.slow),
         (["format=safetensors"], "encoder.safetensors.safetensors"),
         (["format=torchvision", "out=deep/er/x.safetensors"], "deep/er/x.safetensors"),
     ],

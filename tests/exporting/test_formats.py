@@ -88,7 +88,7 @@ def test_safetensors_copy_has_the_same_bytes(encoder, tmp_path):
     assert out.read_bytes() == encoder.read_bytes()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "onnx"])
 def test_nothing_else_is_left_in_the_folder(encoder, name, tmp_path):
     chosen = FORMATS[name]
     chosen.export(encoder, tmp_path / f"x{chosen.suffixes[0]}")

@@ -74,8 +74,9 @@ def test_no_path_or_trace_of_the_machine_is_in_the_file(written):
     assert "stack_trace" not in text and "site-packages" not in text
 
 
-def test_equal_encoders_give_equal_bytes(written, encoder, tmp_path):
+def test_equal_encoders_give_equal_bytes_and_nothing_else(written, encoder, tmp_path):
     export(encoder, tmp_path / "again.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["again.onnx"]
     assert (tmp_path / "again.onnx").read_bytes() == written.read_bytes()
 
 
