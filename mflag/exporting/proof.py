@@ -45,6 +45,7 @@ def require_equal_features(
         source: an ``encoder.safetensors``.
         embed: (2, 3, H, W) float32 images to (2, embedding_dim).
         normalises: ``embed`` takes images of 0..1; else normalised ones.
+
     Raises:
         InputError: the source does not hold what its metadata say.
         RuntimeError: the features differ.
