@@ -44,9 +44,9 @@ def test_no_bit_of_the_encoder_changes_but_statistics_on_request(make_lesions, e
     changed = {n for n, value in inside.state_dict().items() if not torch.equal(value, before[n])}
     assert bool(changed) == moves
     assert all("running_" in name or "num_batches" in name for name in changed)
-    assert before.keys() == {name for name in given} and not any(
-        not torch.equal(value, given[n]) for n, value in encoder.module.state_dict().items()
-    )
+    after = encoder.module.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in given.items())
+    assert before.keys() == given.keys()
     after = decoder.network.unet.decoder.state_dict()
     assert all(not torch.equal(after[n], v) for n, v in head.items() if n.endswith("conv.weight"))
 
@@ -60,25 +60,22 @@ def test_encoder_inside_the_unet_computes_what_it_computed_alone(encoder):
 
 
 def test_visible_lesion_is_learnt(decode):
-    found = decode(epochs=4)
-    assert score(found.counts, "dice_positive") > 0.8
-    assert score(found.counts, "dice_all") > 0.8
+    found = decode(epochs=3)
+    assert score(found.counts, "dice_positive") > 0.7
+    assert score(found.counts, "dice_all") > 0.7
     assert max(found.course.valid) == found.course.valid[found.course.best_epoch - 1]
     assert found.pictured.shape == (2, 32, 32)
 
 
-def test_equal_arguments_give_equal_counts(decode):
-    one, other = decode(epochs=1), decode(epochs=1)
+def test_equal_arguments_give_equal_counts_and_another_seed_others(decode):
+    one, same, other = decode(epochs=1), decode(epochs=1), decode(epochs=1, seed=1)
     for name in ("both", "predicted", "true"):
-        np.testing.assert_array_equal(getattr(one.counts, name), getattr(other.counts, name))
-    assert one.course == other.course
-
-
-def test_seed_changes_the_result(decode):
-    one, other = decode(epochs=1), decode(epochs=1, seed=1)
+        np.testing.assert_array_equal(getattr(one.counts, name), getattr(same.counts, name))
+    assert one.course == same.course
     assert not np.array_equal(one.counts.predicted, other.counts.predicted)
 
 
+@pytest.mark.slow
 def test_size_of_the_evaluation_batch_changes_no_score(decode):
     one, other = decode(epochs=1), decode(epochs=1, compute=replace(CPU, batch_size=7))
     assert score(one.counts, "dice_all") == pytest.approx(score(other.counts, "dice_all"), abs=2e-3)
@@ -100,6 +97,7 @@ def test_rate_that_diverges_is_told(decode):
     assert decode(lr=1e30, epochs=3).course.diverged
 
 
+@pytest.mark.slow
 def test_bf16_and_the_other_loss_learn_too(decode):
     found = decode(epochs=4, compute=replace(CPU, dtype=torch.bfloat16), loss="cross_entropy_dice")
     assert score(found.counts, "dice_positive") > 0.7
