@@ -119,14 +119,16 @@ def _covered(start: float, length: float) -> slice:
 
 def _draw(lesions: pd.DataFrame, count: int) -> tuple[np.ndarray, np.ndarray]:
     place = np.full(count, -1, np.int64)
-    packed = []
+    rows: list[object] = []
+    packed: list[np.ndarray] = []
     for row, group in lesions.groupby("row"):
         mask = np.zeros((IMAGE_SIZE, IMAGE_SIZE), bool)
         boxes = group[list(SIDES)].to_numpy()
         for runs, box in zip(group["runs"], boxes, strict=True):
             mask |= runs_to_mask(runs, mask.shape) if len(runs) else box_to_mask(box)
-        place[row] = len(packed)
+        rows.append(row)
         packed.append(np.packbits(mask))
+    place[np.array(rows, np.int64)] = np.arange(len(rows))
     return place, np.stack(packed)
 
 
