@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mflag.data.lesion_table import LESIONS, SIDES, read_lesions
 from mflag.data.lesions import runs_to_mask
@@ -93,8 +92,9 @@ def read_masks(prepared: Prepared, finding: str | None) -> Masks:
 
 def resize_masks(masks: Tensor, size: int) -> Tensor:
     """Return masks (B, H, H) bool at (B, size, size) bool: the nearest pixel."""
-    grid = functional.interpolate(masks[:, None].float(), (size, size), mode="nearest-exact")
-    return grid[:, 0] > 0.5
+    places = torch.arange(size, device=masks.device, dtype=torch.float64)
+    nearest = ((places + 0.5) * masks.shape[-1] / size).long()
+    return masks[:, nearest][:, :, nearest]
 
 
 def box_to_mask(box: np.ndarray) -> np.ndarray:
