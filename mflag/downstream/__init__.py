@@ -1,8 +1,12 @@
 """What frozen encoders are good for: tasks, scores, intervals."""
 
 from mflag.downstream.classification import CLASSIFICATION
+from mflag.downstream.segmentation import SEGMENTATION
 from mflag.downstream.task import Task
 
-TASKS: dict[str, Task] = {"classification": CLASSIFICATION}
+TASKS: dict[str, Task] = {
+    "classification": CLASSIFICATION,
+    "segmentation": SEGMENTATION,
+}
 
 __all__ = ["TASKS"]
