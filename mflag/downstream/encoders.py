@@ -8,6 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
+from mflag.data.leaks import known_overlap
 from mflag.errors import InputError
 from mflag.models.encoder import build_encoder
 from mflag.models.load import load_encoder
@@ -95,6 +96,31 @@ def imagenet_file(arch: str) -> Path:
     """Where torchvision keeps the ImageNet weights of ``arch`` once they are downloaded."""
     url = torchvision.models.get_model_weights(arch).DEFAULT.url
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+
+
+def describe(encoders: list[NamedEncoder]) -> list[dict[str, Any]]:
+    """What ``results.json`` says of the encoders."""
+    return [
+        {
+            "name": encoder.name,
+            "arch": encoder.arch,
+            "image_size": encoder.image_size,
+            "origin": encoder.origin,
+            "dataset": encoder.dataset,
+        }
+        for encoder in encoders
+    ]
+
+
+def overlap_notes(encoders: list[NamedEncoder], dataset: str) -> list[str]:
+    """Remarks on encoders that were trained on images of the data under other ids."""
+    known = {e.name: known_overlap(e.dataset, dataset) for e in encoders if e.dataset}
+    trained = {e.name: e.dataset for e in encoders}
+    return [
+        f"warning: {name} was trained on {trained[name]}, and these data are {dataset}: {overlap}"
+        for name, overlap in known.items()
+        if overlap
+    ]
 
 
 def _from_file(name: str, path: str) -> NamedEncoder:

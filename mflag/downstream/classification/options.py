@@ -2,21 +2,18 @@
 
 import numpy as np
 
-from mflag.config.evaluate import EvaluateConfig, TaskConfig
+from mflag.config.evaluate import EvaluateConfig
 from mflag.data.augment import check_augment
 from mflag.data.label_policy import check_label_policy
 from mflag.data.manifest import (
     ATTRIBUTE_PREFIX,
-    IMAGE_SIZE,
     LABEL_PREFIX,
-    STORED_SIZES,
     Prepared,
 )
+from mflag.downstream.training import check_training
 from mflag.errors import InputError
 
 PROTOCOLS = ("linear", "finetune")
-# The smallest input of which a ResNet's last block sees a pixel.
-MIN_IMAGE_SIZE = 32
 
 
 def check(config: EvaluateConfig, protocols: list[str]) -> None:
@@ -30,9 +27,8 @@ def check(config: EvaluateConfig, protocols: list[str]) -> None:
     if not penalties or min(penalties) <= 0:
         raise InputError(f"task.inverse_penalties is {penalties}; give numbers above 0")
     if "finetune" in protocols:
-        # generated studies are stored at IMAGE_SIZE
-        largest = IMAGE_SIZE if config.data.path is None else max(STORED_SIZES)
-        _check_finetuning(config.task, largest)
+        check_training(config)
+        check_augment(config.task.augment)
 
 
 def check_data(config: EvaluateConfig, prepared: Prepared) -> None:
@@ -55,20 +51,3 @@ def check_data(config: EvaluateConfig, prepared: Prepared) -> None:
     labels = prepared.values(LABEL_PREFIX)
     if not (np.isnan(labels) | np.isin(labels, (-1, 0, 1))).all():
         raise InputError(f"{folder} has labels other than 1, 0, -1 and empty; correct its table")
-
-
-def _check_finetuning(task: TaskConfig, largest: int) -> None:
-    for name, smallest in (("epochs", 1), ("patience", 1), ("batch_size", 2)):
-        value = getattr(task, name)
-        if value < smallest:  # BatchNorm needs two images
-            raise InputError(f"task.{name} is {value}; give {smallest} or more")
-    if not 0 < task.lr < float("inf"):
-        raise InputError(f"task.lr is {task.lr}; give a number above 0")
-    if not 0 <= task.weight_decay < float("inf"):
-        raise InputError(f"task.weight_decay is {task.weight_decay}; give 0 or more")
-    if task.image_size is not None and not MIN_IMAGE_SIZE <= task.image_size <= largest:
-        raise InputError(
-            f"task.image_size is {task.image_size}; give {MIN_IMAGE_SIZE} to {largest}, or null "
-            "for the encoder's own"
-        )
-    check_augment(task.augment)

@@ -1,55 +1,31 @@
-"""The data of one evaluation: labels under a policy, who is labelled in which draw, resamples."""
+"""The data of one evaluation: labels under a policy, and what ``Plan`` holds."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.label_policy import apply_label_policy
 from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX, SPLITS, Prepared
-from mflag.downstream.bootstrap import patient_weights
-from mflag.downstream.draws import draw_rows, draws_of
+from mflag.downstream.plan import Plan, plan_draws
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(Plan):
     """What is evaluated.
 
     Attributes:
-        prepared: images, table, splits.
         names: (K) of the labels that the policy leaves.
         masked: names of those of which it leaves nothing.
         labels: (n, K) float32 1, 0, NaN masked.
         attributes: (n, A) float32.
-        draws: labelled rows by (fraction, seed), ascending.
-        weights: (R, t) how often each test row counts in each resample of the patients.
     """
 
-    prepared: Prepared
     names: list[str]
     masked: list[str]
     labels: np.ndarray
     attributes: np.ndarray
-    draws: dict[tuple[float, int], np.ndarray]
-    weights: np.ndarray
-
-    @property
-    def dataset(self) -> str:
-        """What was prepared."""
-        return str(self.prepared.info.get("dataset", "prepared"))
-
-    def drawn_ids(self) -> pd.DataFrame:
-        """Return ``fraction``, ``seed`` and ``id`` of the labelled rows, without draws of all."""
-        ids = self.prepared.manifest["id"].to_numpy()
-        parts = [
-            pd.DataFrame({"fraction": fraction, "seed": seed, "id": ids[rows]})
-            for (fraction, seed), rows in self.draws.items()
-            if fraction < 1
-        ]
-        empty = pd.DataFrame({"fraction": [], "seed": [], "id": []})
-        return pd.concat(parts, ignore_index=True) if parts else empty
 
     def counts(self) -> dict[str, Any]:
         """Sizes of the splits, and what is known of each label.
@@ -64,11 +40,10 @@ class Study:
             name: {s: _count(self.labels[rows[s], k], before[rows[s], k]) for s in SPLITS}
             for k, name in enumerate(self.names)
         }
-        test_patients = prepared.manifest["patient"].to_numpy()[rows["test"]]
         return {
             "dataset": self.dataset,
             "studies": prepared.split_counts(),
-            "test_patients": len(set(test_patients.tolist())),
+            "test_patients": self.test_patients,
             "labels": labels,
             "attributes": prepared.attributes,
         }
@@ -80,19 +55,16 @@ def plan_study(config: EvaluateConfig, fractions: list[float], prepared: Prepare
     Raises:
         InputError: the policy leaves no label.
     """
-    train, test = prepared.rows("train"), prepared.rows("test")
     dataset = str(prepared.info.get("dataset", ""))
     policy, names = config.task.label_policy, prepared.labels
     labels = apply_label_policy(prepared.values(LABEL_PREFIX), names, policy, dataset)
     known = ~np.isnan(labels).all(0)
     return Study(
-        prepared,
-        [name for name, keep in zip(names, known, strict=True) if keep],
-        [name for name, keep in zip(names, known, strict=True) if not keep],
-        labels[:, known],
-        prepared.values(ATTRIBUTE_PREFIX),
-        {(f, seed): draw_rows(train, f, seed) for f, seed in draws_of(fractions, config.seeds)},
-        patient_weights(prepared.manifest["patient"].to_numpy()[test], config.task.resamples),
+        **vars(plan_draws(config, fractions, prepared)),
+        names=[name for name, keep in zip(names, known, strict=True) if keep],
+        masked=[name for name, keep in zip(names, known, strict=True) if not keep],
+        labels=labels[:, known],
+        attributes=prepared.values(ATTRIBUTE_PREFIX),
     )
 
 
