@@ -6,7 +6,13 @@ from typing import Any
 from mflag import cli
 from mflag.config.evaluate import EvaluateConfig
 from mflag.downstream import TASKS
-from mflag.downstream.request import check_protocols, check_request, open_data, with_baselines
+from mflag.downstream.request import (
+    check_protocols,
+    check_request,
+    open_data,
+    refuse_unread_keys,
+    with_baselines,
+)
 from mflag.downstream.write_results import write_results
 from mflag.errors import InputError
 
@@ -16,6 +22,7 @@ def main(config: EvaluateConfig) -> None:
     if config.task.name not in TASKS:
         raise InputError(f"task is {config.task.name!r}; choose one of {', '.join(TASKS)}")
     task = TASKS[config.task.name]
+    refuse_unread_keys(config.task, task.keys)
     protocols = check_protocols(config.task.protocol, task.protocols)
     task.check(config, protocols)
     request = check_request(config, protocols)

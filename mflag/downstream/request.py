@@ -1,14 +1,14 @@
 """What an evaluation was asked for, checked before anything is computed or written."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mflag.config.compute import ComputeConfig
-from mflag.config.evaluate import EvaluateConfig
+from mflag.config.evaluate import EvaluateConfig, TaskConfig
 from mflag.data.manifest import (
     Prepared,
     open_prepared,
@@ -26,7 +26,10 @@ from mflag.runtime.device import choose_compute
 
 # A tenth is for test and a tenth for valid.
 MIN_STUDIES = 30
+# Of ``task``, read for every task.
+SHARED_KEYS = frozenset({"name", "protocol", "resamples"})
 RESULT_FILES = ("results.json", "report.html", "drawn_ids.parquet", "plots", "pictures")
+_DEFAULTS = TaskConfig()
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,23 @@ def check_request(config: EvaluateConfig, protocols: list[str]) -> Request:
     out = Path(config.out) if config.out else beside
     check_out(out, RESULT_FILES, config.overwrite)
     return Request(encoders, fractions, protocols, compute.device, compute.dtype, out, [])
+
+
+def refuse_unread_keys(task: TaskConfig, read: frozenset[str]) -> None:
+    """Refuse keys of another task, as far as they are not at their default.
+
+    Args:
+        task: what was asked for.
+        read: the keys that ``task.name`` reads.
+
+    Raises:
+        InputError: naming the first such key.
+    """
+    for field in fields(TaskConfig):
+        if field.name not in read and getattr(task, field.name) != getattr(_DEFAULTS, field.name):
+            raise InputError(
+                f"task.{field.name} is given, which task={task.name} does not read; leave it out"
+            )
 
 
 def check_protocols(wanted: Any, known: tuple[str, ...]) -> list[str]:

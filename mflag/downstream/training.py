@@ -23,6 +23,8 @@ from mflag.optim.schedule import learning_rate_factor, set_learning_rate
 from mflag.runtime.progress import Advance, progress
 from mflag.training.optimizer import build_optimizer
 
+# What a training reads of ``task``.
+TRAINING_KEYS = {"epochs", "lr", "weight_decay", "batch_size", "image_size", "patience"}
 # So that a handful of labelled images is not over before the learning rate has risen.
 MIN_STEPS_PER_EPOCH = 10
 WARMUP_SHARE = 0.05

@@ -10,10 +10,12 @@ from mflag.data.manifest import (
     LABEL_PREFIX,
     Prepared,
 )
-from mflag.downstream.training import check_training
+from mflag.downstream.request import SHARED_KEYS
+from mflag.downstream.training import TRAINING_KEYS, check_training
 from mflag.errors import InputError
 
 PROTOCOLS = ("linear", "finetune")
+KEYS = SHARED_KEYS | TRAINING_KEYS | {"label_policy", "inverse_penalties", "augment"}
 
 
 def check(config: EvaluateConfig, protocols: list[str]) -> None:
