@@ -14,13 +14,17 @@ from mflag.config.option import group, option
 class TaskConfig:
     """What is asked of the encoders; epochs to augment concern fine-tuning alone."""
 
-    name: str = option("classification", "classification")
+    name: str = option("classification", "classification or detection (AGPL-3.0 extra)")
     protocol: Any = option(
-        ["linear"], "linear (probe of frozen features), finetune (all layers train), or both"
+        ["linear"],
+        "classification: linear (probe of frozen features), finetune (all layers train), or both",
     )
     label_policy: str = option(
         "zeros",
         "what -1 and blank labels count as: zeros, ones, ignore, mixed or nan (docs/evaluation.md)",
+    )
+    finding: str | None = option(
+        None, "detection: the lesions of this finding; null takes all lesions as one class"
     )
     inverse_penalties: list[float] = option(
         [0.01, 0.1, 1.0, 10.0], "C of the logistic regression; the valid split chooses one"
@@ -31,7 +35,7 @@ class TaskConfig:
     weight_decay: float = option(0.01, "of AdamW, on weights that are no biases and no BatchNorm")
     batch_size: int = option(32, "images a training step, 2 or more")
     image_size: int | None = option(None, "pixels; null: the size that the encoder was trained at")
-    patience: int = option(10, "stop after so many epochs without a better macro AUC on valid")
+    patience: int = option(10, "stop after so many epochs without a better score on valid")
     augment: AugmentConfig = group(AugmentConfig, "random change of the training images")
 
 

@@ -1,8 +1,9 @@
 """What frozen encoders are good for: tasks, scores, intervals."""
 
 from mflag.downstream.classification import CLASSIFICATION
+from mflag.downstream.detection import DETECTION
 from mflag.downstream.task import Task
 
-TASKS: dict[str, Task] = {"classification": CLASSIFICATION}
+TASKS: dict[str, Task] = {"classification": CLASSIFICATION, "detection": DETECTION}
 
 __all__ = ["TASKS"]
