@@ -12,7 +12,7 @@ from mflag.downstream.detection.protocols import Judged
 from mflag.downstream.examples import png
 from mflag.reporting.gallery import Picture
 
-SHOWN_SCORE = 0.25
+SHOWN_SCORE = 0.1
 HIT_IOU = 0.5
 _SIDE = 384  # pixels: lines and numbers stay legible
 _TRUE, _PREDICTED = "#3cc9a0", "#f0914a"
