@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from mflag.config.evaluate import EvaluateConfig
-from mflag.data.manifest import Prepared
+from mflag.data.manifest import SPLITS, Prepared
 from mflag.downstream.bootstrap import patient_weights
 from mflag.downstream.draws import draw_rows, draws_of
 
@@ -19,11 +19,15 @@ class Plan:
     Attributes:
         prepared: images, table, splits.
         draws: labelled rows by (fraction, seed), ascending.
+        valid: (v,) rows that choose.
+        test: (t,) rows that are scored.
         weights: (R, t) how often each test row counts in each resample of the patients.
     """
 
     prepared: Prepared
     draws: dict[tuple[float, int], np.ndarray]
+    valid: np.ndarray
+    test: np.ndarray
     weights: np.ndarray
 
     @property
@@ -34,7 +38,7 @@ class Plan:
     @property
     def test_patients(self) -> int:
         """Number of patients in the test split."""
-        patients = self.prepared.manifest["patient"].to_numpy()[self.prepared.rows("test")]
+        patients = self.prepared.manifest["patient"].to_numpy()[self.test]
         return len(set(patients.tolist()))
 
     def fields_of(self, draw: tuple[float, int]) -> dict[str, Any]:
@@ -44,7 +48,7 @@ class Plan:
             "fraction": draw[0],
             "seed": draw[1],
             "n_train": len(self.draws[draw]),
-            "n_test": len(self.prepared.rows("test")),
+            "n_test": len(self.test),
         }
 
     def drawn_ids(self) -> pd.DataFrame:
@@ -59,11 +63,26 @@ class Plan:
         return pd.concat(parts, ignore_index=True) if parts else empty
 
 
-def plan_draws(config: EvaluateConfig, fractions: list[float], prepared: Prepared) -> Plan:
-    """Draw the labelled rows and resample the test patients."""
-    train, test = prepared.rows("train"), prepared.rows("test")
+def plan_draws(
+    config: EvaluateConfig,
+    fractions: list[float],
+    prepared: Prepared,
+    known: np.ndarray | None = None,
+) -> Plan:
+    """Draw the labelled rows and resample the test patients.
+
+    Args:
+        config: of the program.
+        fractions: shares of the train split.
+        prepared: the data.
+        known: (n,) bool, rows that take part; None: all. A split may not be without any.
+    """
+    taken = np.ones(len(prepared), bool) if known is None else known
+    train, valid, test = (prepared.rows(s)[taken[prepared.rows(s)]] for s in SPLITS)
     return Plan(
         prepared,
         {(f, seed): draw_rows(train, f, seed) for f, seed in draws_of(fractions, config.seeds)},
+        valid,
+        test,
         patient_weights(prepared.manifest["patient"].to_numpy()[test], config.task.resamples),
     )

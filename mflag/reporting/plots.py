@@ -97,6 +97,7 @@ def estimates_plot(
     title: str,
     series: Mapping[str, Sequence[Mapping[str, Any]]],
     labels: Mapping[str, str],
+    lines: Mapping[str, float] | None = None,
 ) -> Plot:
     """Draw estimates with intervals over the number of labels.
 
@@ -106,10 +107,13 @@ def estimates_plot(
         series: by encoder, points with ``x``, ``value``, ``ci_low``, ``ci_high`` and ``draws``,
             the values of the single draws.
         labels: ``x`` and ``y``, the names of the axes.
+        lines: values that need no labels, by name.
     """
     names = list(series)
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(3.5)
+        for line, value in (lines or {}).items():
+            axes.axhline(value, color=INK, linestyle=":", linewidth=1.2, label=line)
         for k, (encoder, points) in enumerate(series.items()):
             colour = colour_of(encoder, names)
             # A little apart, so that intervals stay visible.
@@ -133,7 +137,7 @@ def estimates_plot(
         axes.minorticks_off()
         axes.set_xlabel(labels["x"])
         axes.set_ylabel(labels["y"])
-        _legend(figure, names)
+        _legend(figure, [*(lines or {}), *names])
         return _drawn(figure, name, title)
 
 

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from mflag.config.evaluate import TaskConfig
 from mflag.data.feeds.batch import Batch
-from mflag.data.manifest import Prepared
 from mflag.downstream.detection.boxes import TrueBoxes
 from mflag.downstream.detection.head import YoloHead, detection_loss
 from mflag.downstream.detection.matching import Predictions
 from mflag.downstream.detection.protocols import judge, mean_average_precision, suppress
 from mflag.downstream.detection.pyramid import FeaturePyramids
 from mflag.downstream.encoders import NamedEncoder
+from mflag.downstream.plan import Plan
 from mflag.downstream.training import Compute, Course, Training, repeatable
 
 
@@ -33,7 +33,7 @@ class Detected:
 
 
 def detect(
-    prepared: Prepared,
+    plan: Plan,
     truths: TrueBoxes,
     rows: np.ndarray,
     encoder: NamedEncoder,
@@ -48,7 +48,7 @@ def detect(
     as it was, BatchNorm's statistics included. Images are not augmented.
 
     Args:
-        prepared: images and splits.
+        plan: images, and which of them choose and are scored.
         truths: boxes of all images.
         rows: (k,) labelled rows of the train split; one at least has a box.
         encoder: how its input is normalised, and its name.
@@ -61,7 +61,7 @@ def detect(
         InputError: the GPU's memory does not hold a step.
     """
     with repeatable(config, compute.device):
-        return _Detector(prepared, truths, rows, encoder, pyramids, config, compute, seed).run()
+        return _Detector(plan, truths, rows, encoder, pyramids, config, compute, seed).run()
 
 
 class _Detector:
@@ -69,7 +69,7 @@ class _Detector:
 
     def __init__(
         self,
-        prepared: Prepared,
+        plan: Plan,
         truths: TrueBoxes,
         rows: np.ndarray,
         encoder: NamedEncoder,
@@ -78,14 +78,14 @@ class _Detector:
         compute: Compute,
         seed: int,
     ) -> None:
-        self.prepared, self.truths, self.encoder = prepared, truths, encoder
+        self.plan, self.truths, self.encoder = plan, truths, encoder
         self.pyramids, self.compute = pyramids, compute
         self.head = YoloHead(pyramids.channels, seed).to(compute.device)
         self.loss = detection_loss(self.head)
-        self.training = Training(self.head, encoder, prepared, rows, config, compute, seed)
+        self.training = Training(self.head, encoder, plan.prepared, rows, config, compute, seed)
 
     def run(self) -> Detected:
-        valid, test = self.prepared.rows("valid"), self.prepared.rows("test")
+        valid = self.plan.valid
         wanted = self.truths.of(valid)
         chooses = any(len(boxes) for boxes in wanted)
         course = self.training.run(
@@ -94,7 +94,7 @@ class _Detector:
             (lambda: self._map(valid, wanted)) if chooses else None,
             "valid mAP",
         )
-        return Detected(self._predict(test) if course.best_epoch else None, course)
+        return Detected(self._predict(self.plan.test) if course.best_epoch else None, course)
 
     def _loss_of(self, batch: Batch, step: int) -> Tensor:
         rows = batch.rows.numpy()

@@ -1,7 +1,7 @@
 """What a detection refuses, before anything is computed or written."""
 
 from mflag.config.evaluate import EvaluateConfig
-from mflag.data.manifest import Prepared
+from mflag.data.manifest import SPLITS, Prepared
 from mflag.downstream.detection.boxes import read_boxes
 from mflag.downstream.detection.head import check_ultralytics
 from mflag.downstream.detection.pyramid import MIN_IMAGE_SIZE, STRIDES
@@ -34,15 +34,15 @@ def check_data(config: EvaluateConfig, prepared: Prepared) -> None:
     """Check the boxes.
 
     Raises:
-        InputError: there are none, they cannot be used, or test has none.
+        InputError: there are none to learn or to score, or they are damaged.
     """
     boxes = read_boxes(prepared, config.task.finding)
-    for split in ("train", "test"):
-        if not boxes.counts(prepared.rows(split))["boxes"]:
-            of = f" of {config.task.finding!r}" if config.task.finding else ""
+    for split in SPLITS:
+        counts = boxes.counts(prepared.rows(split))
+        if not counts["images"] or (split != "valid" and not counts["boxes"]):
             raise InputError(
-                f"no image of split {split!r} of {prepared.path} has a box{of}; prepare more "
-                "studies, or choose another task.finding"
+                f"no image of split {split!r} of {prepared.path} has a box of {boxes.finding}; "
+                "choose another task.finding, or prepare more studies"
             )
 
 

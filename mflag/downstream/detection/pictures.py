@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mflag.data.manifest import Prepared
 from mflag.downstream.detection.boxes import TrueBoxes
 from mflag.downstream.detection.matching import IOU_THRESHOLDS
 from mflag.downstream.detection.protocols import Judged
 from mflag.downstream.examples import png
+from mflag.downstream.plan import Plan
 from mflag.reporting.gallery import Picture
 
 SHOWN_SCORE = 0.1
@@ -19,17 +19,17 @@ _TRUE, _PREDICTED = "#3cc9a0", "#f0914a"
 
 
 def draw_examples(
-    prepared: Prepared, truths: TrueBoxes, found: Mapping[str, Judged], count: int
+    plan: Plan, truths: TrueBoxes, found: Mapping[str, Judged], count: int
 ) -> list[Picture]:
     """Return ``count`` test images, each once an encoder; three of four have a true box.
 
     Args:
-        prepared: images.
+        plan: images, and which of them are scored.
         truths: boxes of all images.
         found: predictions of the test images by encoder.
         count: of images.
     """
-    test = prepared.rows("test")
+    test, images = plan.test, plan.prepared.images
     has_box = np.array([len(boxes) > 0 for boxes in truths.of(test)])
     empty = min(count // 4, int((~has_box).sum()))
     places = [
@@ -38,7 +38,7 @@ def draw_examples(
     ]
     return [
         _picture(
-            np.asarray(prepared.images[test[place]]),
+            np.asarray(images[test[place]]),
             truths.of_row[test[place]],
             judged,
             place,

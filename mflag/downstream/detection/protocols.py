@@ -66,14 +66,12 @@ def mean_average_precision(matches: Matches, weights: np.ndarray | None = None) 
         weights: (R, n) how often each image counts; None: once each.
 
     Returns:
-        (R, 1 + T) float64. Where no image is kept, 0: nothing was found. NaN where images are kept
-        but hold no true box.
+        (R, 1 + T) float64: 0 where the protocol keeps no image, because nothing was found. NaN in
+        resamples whose kept images hold no true box.
     """
     each = average_precisions(matches, weights)
-    if weights is None:
-        weights = np.ones((1, len(matches.kept)), np.uint16)
-    nothing = weights[:, matches.kept].sum(1) == 0
-    each = np.where(nothing[:, None], 0.0, each)
+    if not matches.kept.any():
+        each = np.zeros_like(each)
     return np.concatenate([each.mean(1, keepdims=True), each], 1)
 
 

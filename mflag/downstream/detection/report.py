@@ -182,10 +182,10 @@ def _by_iou(results: Results, plots: Mapping[str, Plot]) -> Section | None:
 def _data(results: Results) -> Section:
     data = results["data"]
     rows = [
-        [split, f"{c['images']:,}", f"{c['positive']:,}", f"{c['boxes']:,}"]
+        [split, *[f"{c[key]:,}" for key in ("images", "positive", "boxes", "unknown")]]
         for split, c in data["boxes"].items()
     ]
-    header: list[object] = ["split", "images", "with a box", "boxes"]
+    header: list[object] = ["split", "images", "with a box", "boxes", "labelled, no box"]
     counted = table(f"Boxes around {_what(results)}.", header, rows)
     notes = results["notes"]
     left_out: object = bullets(notes) if notes else paragraph("Nothing was left out.")
@@ -206,8 +206,8 @@ def _examples(pictures: list[Picture]) -> Section | None:
 
 def _what(results: Results) -> str:
     data: dict[str, Any] = results["data"]
-    return str(data["finding"] or f"all lesions as one class ({', '.join(data['findings'])})")
+    return f"{data['finding']} as one class ({', '.join(data['lesions'])})"
 
 
 def _scored_fractions(results: Results) -> list[float]:
-    return sorted({row["fraction"] for row in results["summary"]})
+    return sorted({row["fraction"] for row in results["summary"] if row["metric"] == "map_full"})

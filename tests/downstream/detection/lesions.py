@@ -10,5 +10,6 @@ def add_lesions(folder, rows=None):
     manifest = pd.read_parquet(folder / "manifest.parquet")
     has_box = manifest["label/disc"] == 1 if rows is None else manifest.index.isin(rows)
     table = pd.DataFrame({"id": manifest["id"][has_box], "finding": "disc"} | BOX)
+    table["runs"] = [[] for _ in table["id"]]
     table.to_parquet(folder / "lesions.parquet")
     return folder

@@ -15,6 +15,7 @@ def make(make_prepared):
         prepared = make_prepared()
         columns = ["id", "finding", "x", "y", "width", "height"]
         table = pd.DataFrame(list(lesions), columns=columns)
+        table["runs"] = [[] for _ in lesions]
         table.to_parquet(prepared.path / "lesions.parquet")
         return prepared
 
@@ -30,8 +31,9 @@ def test_boxes_become_shares_of_the_image_by_row(make):
     )
     np.testing.assert_array_equal(boxes.of_row[1], [[0, 0, 1, 1]])
     assert boxes.of_row[2].shape == (0, 4) and len(boxes.of_row) == 80
-    assert boxes.findings == ["edema", "nodule"]
-    assert boxes.counts(np.array([1, 2, 3])) == {"images": 3, "positive": 2, "boxes": 3}
+    assert (boxes.finding, boxes.names) == ("all lesions", ["edema", "nodule"])
+    expected = {"images": 3, "positive": 2, "boxes": 3, "unknown": 0}
+    assert boxes.counts(np.array([1, 2, 3])) == expected
 
 
 def test_one_finding_leaves_the_others_out(make):
@@ -40,42 +42,27 @@ def test_one_finding_leaves_the_others_out(make):
     assert [len(boxes.of_row[row]) for row in (1, 2)] == [0, 1]
 
 
-@pytest.mark.parametrize(
-    ("lesions", "finding", "message"),
-    [
-        ([("i1", "nodule", 250, 0, 10, 10)], None, "lies outside of its image .x 250, y 0"),
-        ([("i1", "nodule", -5, 0, 10, 10)], None, "lies outside of its image"),
-        ([("i1", "nodule", float("nan"), 0, 10, 10)], None, "lies outside of its image"),
-        ([("i1", "nodule", 50, 50, -10, 10)], None, "'i1' .* has no area"),
-        ([("i1", "nodule", 50, 50, 10, 0)], None, "has no area"),
-        ([("i1", "nodule", 50, 50, 10, 10)], "edema", "choose one of nodule, or null"),
-        ([("stranger", "nodule", 50, 50, 10, 10)], None, "'stranger', which is not in the manif"),
-        ([], None, "has no boxes; prepare a dataset with boxes"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else None,
-)
-def test_boxes_that_cannot_be_used_are_refused(make, lesions, finding, message):
-    with pytest.raises(InputError, match=message):
-        read_boxes(make(*lesions), finding)
+def test_an_image_that_is_labelled_but_has_no_box_is_unknown(make):
+    prepared = make(("i1", "disc", 0, 0, 10, 10))
+    labelled = prepared.values("label/")[:, 0] == 1
+    boxes = read_boxes(prepared, None)
+    expected = ~labelled
+    expected[1] = True
+    np.testing.assert_array_equal(boxes.known, expected)
+    rows = np.arange(len(prepared))
+    counts = boxes.counts(rows)
+    assert counts["unknown"] == (~expected).sum()
+    assert counts["images"] == expected.sum() and counts["boxes"] == 1
+
+
+def test_a_box_outside_of_its_image_is_refused(make):
+    with pytest.raises(InputError, match="lies outside of its image .x 250, y 0"):
+        read_boxes(make(("i1", "nodule", 250, 0, 10, 10)), None)
 
 
 def test_data_without_boxes_are_refused(make_prepared):
-    with pytest.raises(InputError, match=r"csv came without boxes; prepare a dataset with boxes"):
+    with pytest.raises(InputError, match="prepare a dataset with them, such as dataset=rsna"):
         read_boxes(make_prepared(), None)
-
-
-def test_a_table_that_is_no_parquet_is_refused(make_prepared):
-    prepared = make_prepared()
-    (prepared.path / "lesions.parquet").write_bytes(b"junk")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_boxes(prepared, None)
-
-
-def test_an_altered_table_is_refused(make):
-    prepared = make(("i1", "nodule", 0, 0, 10, 10))
-    prepared.info["hashes"]["lesions.parquet"] = "0" * 64
-    with pytest.raises(InputError, match="was altered after prepare"):
-        read_boxes(prepared, None)
 
 
 def test_labels_read_twice_are_equal_and_cannot_be_scaled_in_place(make):

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from mflag.config.evaluate import TaskConfig
+from mflag.config.evaluate import EvaluateConfig, TaskConfig
 from mflag.downstream.detection.boxes import read_boxes
 from mflag.downstream.detection.detector import detect
 from mflag.downstream.detection.head import YoloHead
 from mflag.downstream.detection.protocols import judge, mean_average_precision
 from mflag.downstream.detection.pyramid import FeaturePyramids
 from mflag.downstream.encoders import NamedEncoder
+from mflag.downstream.plan import plan_draws
 from mflag.downstream.training import Compute
 from mflag.models import build_encoder
 from mflag.models.encoder_file import save_encoder
@@ -51,12 +52,14 @@ def find(make_prepared, encoder):
         manifest = prepared.manifest
         table = manifest.loc[manifest["label/disc"] == 1, ["id"]]
         table = table.assign(finding="disc", x=60, y=70, width=100, height=100)
+        table["runs"] = [[] for _ in table["id"]]
         table.to_parquet(prepared.path / "lesions.parquet")
         truths = read_boxes(prepared, None)
+        plan = plan_draws(EvaluateConfig(), [1.0], prepared)
         pyramids = FeaturePyramids(prepared.images, encoder, 64, CPU)
         config = TaskConfig(**{"epochs": 1, "batch_size": 8, "lr": 1e-3} | options)
-        found = detect(prepared, truths, rows, encoder, pyramids, config, CPU, seed)
-        return found, truths.of(prepared.rows("test"))
+        found = detect(plan, truths, rows, encoder, pyramids, config, CPU, seed)
+        return found, truths.of(plan.test)
 
     return run
 
@@ -143,7 +146,7 @@ def test_building_a_head_needs_no_network_and_leaves_no_trace(tmp_path):
 def test_the_program_runs_as_printed_and_twice_alike(tmp_path):
     torch.manual_seed(1)
     save_encoder(tmp_path / "encoder.safetensors", build_encoder("resnet18"), "resnet18", 64)
-    folder = add_lesions(write_prepared(tmp_path / "data", "phantom"))
+    folder = add_lesions(write_prepared(tmp_path / "data", "csv"))
     rows = []
     for out in ("a", "b"):
         given = [f"encoder={tmp_path / 'encoder.safetensors'}", f"data.path={folder}"]

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mflag.downstream import results as results_module
 from mflag.downstream.detection import evaluation
 from mflag.downstream.detection.detector import Detected
 from mflag.downstream.detection.matching import Predictions
@@ -33,8 +34,8 @@ def encoder(tmp_path_factory):
 def stand_in(monkeypatch):
     """Find every box in the name of ``encoder``, and nothing in any other's."""
 
-    def detect(prepared, truths, rows, encoder, *rest):
-        boxes = truths.of(prepared.rows("test"))
+    def detect(plan, truths, rows, encoder, *rest):
+        boxes = truths.of(plan.test)
         image = np.repeat(np.arange(len(boxes)), [len(b) for b in boxes])
         found = Predictions(image, np.concatenate(boxes), np.full(len(image), 0.9))
         if encoder.name != "encoder":
@@ -42,16 +43,16 @@ def stand_in(monkeypatch):
         return Detected(found, Course([0.5, 0.4], 2, 1, False))
 
     monkeypatch.setattr(evaluation, "detect", detect)
-    monkeypatch.setattr(evaluation, "version", lambda name: "8")
+    monkeypatch.setattr(results_module, "version", lambda name: "8")
     monkeypatch.setattr("mflag.downstream.detection.options.check_ultralytics", lambda: None)
 
 
 @pytest.fixture
 def evaluated(stand_in, encoder, tmp_path):
-    """Run the program on some dataset; give its exit code and folder."""
+    """Run the program on some data; give its exit code and folder."""
 
-    def run(*arguments, dataset="phantom", rows=None):
-        folder = add_lesions(write_prepared(tmp_path / "data", dataset), rows)
+    def run(*arguments, rows=None):
+        folder = add_lesions(write_prepared(tmp_path / "data"), rows)
         out = tmp_path / "out"
         given = [f"encoder={encoder}", f"data.path={folder}", f"out={out}", "imagenet=false"]
         code = call_program(["task=detection", *given, "task.resamples=20", *arguments])
@@ -60,56 +61,45 @@ def evaluated(stand_in, encoder, tmp_path):
     return run
 
 
-def test_results_hold_both_protocols_their_baselines_and_what_was_kept(evaluated):
-    code, out = evaluated("fraction=[0.1,1.0]", "seeds=2")
+def test_results_and_report_of_both_protocols(evaluated):
+    code, out = evaluated(
+        "fraction=[0.1,1.0]", "seeds=2", "report.examples=4", "report.embed_images=true"
+    )
     results = json.loads((out / "results.json").read_text())
     scores = {(r["encoder"], r["fraction"], r["metric"]): r["value"] for r in results["summary"]}
+    boxes = results["data"]["boxes"]["test"]
     assert code == 0
     assert scores["encoder", 0.1, "map_full"] == scores["encoder", 1.0, "map_mgca"] == 1
     assert scores["encoder", 1.0, "map_full/0.75"] == 1
     assert scores["random", 1.0, "map_full"] == scores["random", 1.0, "map_mgca"] == 0
-    boxes = results["data"]["boxes"]["test"]
     assert [d["n_kept"] for d in results["detectors"]] == [boxes["positive"]] * 3 + [0] * 3
-    assert {b["name"]: b["map_full"] for b in results["baselines"]}["no prediction"] == 0
-    assert {r["protocol"] for r in results["rows"]} == {"frozen"}
+    assert {r["protocol"] for r in results["rows"]} == {"frozen", "none"}
     assert len(pd.read_parquet(out / "drawn_ids.parquet")) == 2 * 4
     difference = next(d for d in results["differences"] if d["metric"] == "map_full")
-    assert (difference["encoder"], difference["minus"], difference["value"]) == (
-        "encoder", "random", 1,
-    )  # fmt: skip
+    pair = difference["encoder"], difference["minus"], difference["value"]
+    assert pair == ("encoder", "random", 1)
+    baselines = {b["name"]: b["map_full"] for b in results["baselines"]}
+    assert baselines["no prediction"] == 0
+    # One place for all true boxes, so it hits each of them, and is a false alarm elsewhere.
+    assert boxes["positive"] / 20 <= baselines["mean box"] < 1
+    assert scores["mean_box", 0.0, "map_full_mean_box_baseline"] == baselines["mean box"]
 
-
-def test_the_mean_box_is_scored_without_a_look_at_the_image(evaluated):
-    _, out = evaluated("fraction=1.0")
-    results = json.loads((out / "results.json").read_text())
-    mean_box = results["baselines"][1]
-    assert mean_box["box"] == [0.1953, 0.1953, 0.5078, 0.5078]  # all boxes are at one place
-    share = results["data"]["boxes"]["test"]["positive"] / 20
-    assert share <= mean_box["map_full"] < 1  # on every image, true on that share
-
-
-def test_report_shows_tables_plots_and_drawn_boxes(evaluated):
-    _, out = evaluated("fraction=1.0", "report.examples=4")
     page = (out / "report.html").read_text()
     listed = json.loads((out / "pictures" / "pictures.json").read_text())["pictures"]
-    assert len(listed) == 8
+    assert len(listed) == page.count("data:image/png") == 8
     assert "1 true, 1 predicted, 1 of them at IoU 0.5 or more" in listed[0]["text"]
-    assert page.count("data:image/png") == 8 and "AGPL-3.0" in page and "mean box" in page
+    assert "AGPL-3.0" in page and "mean box" in page
     assert {p.name for p in (out / "plots").iterdir()} >= {"map_full.svg", "ap_by_iou.png"}
-
-
-def test_pictures_of_real_studies_stay_out(evaluated):
-    _, out = evaluated("fraction=1.0", dataset="rsna")
-    assert not (out / "pictures").exists()
-    assert "data:image/png" not in (out / "report.html").read_text()
 
 
 def test_a_draw_without_a_box_is_told_and_the_rest_goes_on(evaluated):
     code, out = evaluated("fraction=[0.03,1.0]", "seeds=2", rows=[0, 1, 2, 3, 60, 61])
     results = json.loads((out / "results.json").read_text())
     assert code == 0
+    assert not (out / "pictures").exists()  # of studies that are not generated
     assert any("none of the 1 drawn images has a box" in note for note in results["notes"])
-    assert {row["fraction"] for row in results["rows"]} == {1.0}
+    scored = {(r["fraction"], r["seed"]) for r in results["rows"] if r["protocol"] == "frozen"}
+    assert scored == {(0.03, 1), (1.0, 0)}
 
 
 @pytest.mark.parametrize(
@@ -117,7 +107,7 @@ def test_a_draw_without_a_box_is_told_and_the_rest_goes_on(evaluated):
     [
         ("task.image_size=32", "task.image_size is 32; give a multiple of 32 from 64 on"),
         ("task.image_size=80", "task.image_size is 80; give a multiple of 32"),
-        ("task.finding=goitre", "choose one of disc, or null for all"),
+        ("task.finding=goitre", "choose one of disc, or prepare other data"),
         ("task.protocol=linear", "task.protocol is 'linear'; give frozen"),
         ("task.batch_size=1", "task.batch_size is 1; give 2 or more"),
         ("task.lr=0", "task.lr is 0.0; give a number above 0"),
@@ -162,7 +152,7 @@ def test_no_program_imports_ultralytics_unasked():
         "    def find_spec(self, name, path, target=None):\n"
         "        assert name.split('.')[0] != 'ultralytics', 'imported'\n"
         "sys.meta_path.insert(0, Refuse())\n"
-        "import mflag, mflag.evaluate, mflag.export, mflag.train\n"
+        "import mflag, mflag.evaluate\n"
         "assert 'ultralytics' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
