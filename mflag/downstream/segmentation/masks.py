@@ -84,9 +84,11 @@ def box_to_mask(box: np.ndarray) -> np.ndarray:
 
 
 def _covered(start: float, length: float) -> slice:
-    first = int(np.clip(np.ceil(start - 0.5), 0, IMAGE_SIZE - 1))
-    last = int(np.clip(np.ceil(start + length - 0.5), first + 1, IMAGE_SIZE))
-    return slice(first, last)
+    first, last = int(np.ceil(start - 0.5)), int(np.ceil(start + length - 0.5))
+    if last <= first:  # between two centres: the pixel around its own
+        first = int(start + length / 2)
+        last = first + 1
+    return slice(max(first, 0), min(last, IMAGE_SIZE))
 
 
 def _draw(lesions: pd.DataFrame, count: int) -> tuple[np.ndarray, np.ndarray]:
