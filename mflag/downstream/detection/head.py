@@ -24,7 +24,7 @@ _QUIET = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "
 
 
 def check_ultralytics() -> None:
-    """Refuse to start without ultralytics.
+    """Refuse to start without ultralytics, or with one that does not load.
 
     Raises:
         InputError: with the command that installs it.
@@ -34,6 +34,13 @@ def check_ultralytics() -> None:
             "task=detection needs ultralytics, which is not installed (it is under AGPL-3.0, "
             "therefore an extra); install it: pip install 'mflag[detection]'"
         )
+    try:
+        _parts()
+    except ImportError as error:
+        raise InputError(
+            f"ultralytics cannot be imported ({error}); where a library of the display is missing, "
+            "put opencv-python-headless in the place of opencv-python"
+        ) from error
 
 
 class YoloHead(nn.Module):

@@ -13,8 +13,10 @@ import torch
 from mflag.downstream import results as results_module
 from mflag.downstream.detection import evaluation
 from mflag.downstream.detection.detector import Detected
+from mflag.downstream.detection.head import check_ultralytics
 from mflag.downstream.detection.matching import Predictions
 from mflag.downstream.training import Course
+from mflag.errors import InputError
 from mflag.models import build_encoder
 from mflag.models.encoder_file import save_encoder
 from tests.downstream.detection.lesions import add_lesions
@@ -143,6 +145,16 @@ def test_without_the_extra_the_error_names_how_to_install_it(encoder, capsys, mo
     err = capsys.readouterr().err
     assert code == 2
     assert "AGPL-3.0" in err and "pip install 'mflag[detection]'" in err
+
+
+def test_an_extra_that_does_not_load_is_told(monkeypatch):
+    def fail():
+        raise ImportError("libGL.so.1: no such file")
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr("mflag.downstream.detection.head._parts", fail)
+    with pytest.raises(InputError, match=r"libGL.so.1.*opencv-python-headless"):
+        check_ultralytics()
 
 
 def test_no_program_imports_ultralytics_unasked():
