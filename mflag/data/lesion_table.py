@@ -43,7 +43,8 @@ def read_lesions(prepared: Prepared) -> pd.DataFrame:
     try:
         table = pd.read_parquet(path, columns=["id", "finding", *SIDES, "runs"])
         table[list(SIDES)] = table[list(SIDES)].astype(np.float64)
-        table["runs"] = [np.asarray([] if r is None else r, np.int64) for r in table["runs"]]
+        runs = [np.asarray([] if r is None else r, np.int64) for r in table["runs"]]
+        table["runs"] = pd.Series(runs, table.index, dtype=object)
     except (OSError, ValueError, TypeError) as error:  # pyarrow's errors are ValueErrors
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{path} cannot be read ({reason}); run mflag.prepare again") from error
@@ -75,8 +76,9 @@ def _rows(prepared: Prepared, images: pd.Series) -> np.ndarray:
 def _check_boxes(table: pd.DataFrame, prepared: Prepared) -> None:
     sides = table[list(SIDES)].to_numpy()
     far = sides[:, :2] + sides[:, 2:]
-    is_inside = (sides[:, :2] >= -_TOLERANCE).all(1) & (far <= IMAGE_SIZE + _TOLERANCE).all(1)
-    has_area = (sides[:, 2:] > 0).all(1)
+    near, limit = sides[:, :2], IMAGE_SIZE + _TOLERANCE
+    is_inside = np.all((near >= -_TOLERANCE) & (far <= limit), axis=1)
+    has_area = np.all(sides[:, 2:] > 0, axis=1)
     is_wrong = ~(is_inside & has_area)
     if is_wrong.any():
         first = int(is_wrong.argmax())

@@ -27,6 +27,7 @@ from mflag.downstream.segmentation.pictures import choose_rows, draw_pictures
 from mflag.downstream.segmentation.views import view_counts, view_scores
 from mflag.downstream.task import Outcome
 from mflag.downstream.training import Compute
+from mflag.reporting.gallery import Picture
 
 # Encoders of the rows of trivial predictors, which have neither protocol nor labels.
 NO_PROTOCOL = "none"
@@ -87,15 +88,22 @@ class _Evaluation:
         self.training: list[dict[str, Any]] = []
         self.within: list[dict[str, Any]] = []
         self.notes: list[tuple[str, float, int]] = []
-        self.pictures: list[Any] = []
+        self.pictures: list[Picture] = []
 
     def add_baselines(self) -> None:
         """Score predictors that mark nothing, or everything, at the first encoder's size."""
         size = self.config.task.image_size or self.request.encoders[0].image_size
         true = _true_pixels(self.masks, self.plan.test, size, self.config.compute.batch_size)
         trivial = {EMPTY: all_empty(true), ONES: all_ones(true, size**2)}
-        fields = {"task": "segmentation", "dataset": self.plan.dataset, "protocol": NO_PROTOCOL}
-        fields |= {"fraction": 0.0, "seed": 0, "n_train": 0, "n_test": len(self.plan.test)}
+        fields: dict[str, Any] = {
+            "task": "segmentation",
+            "dataset": self.plan.dataset,
+            "protocol": NO_PROTOCOL,
+            "fraction": 0.0,
+            "seed": 0,
+            "n_train": 0,
+            "n_test": len(self.plan.test),
+        }
         for metric, (encoder, of) in BASELINES.items():
             counts = trivial[encoder]
             samples = resamples(counts, of, self.plan.weights)

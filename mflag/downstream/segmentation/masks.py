@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mflag.data.lesion_table import SIDES
 from mflag.data.lesions import runs_to_mask
@@ -67,8 +66,9 @@ def read_masks(prepared: Prepared, finding: str | None) -> Masks:
 
 def resize_masks(masks: Tensor, size: int) -> Tensor:
     """Return masks (B, H, H) bool at (B, size, size) bool: the nearest pixel."""
-    grid = functional.interpolate(masks[:, None].float(), (size, size), mode="nearest-exact")
-    return grid[:, 0] > 0.5
+    places = torch.arange(size, device=masks.device, dtype=torch.float64)
+    nearest = ((places + 0.5) * masks.shape[-1] / size).long()
+    return masks[:, nearest][:, :, nearest]
 
 
 def box_to_mask(box: np.ndarray) -> np.ndarray:
@@ -93,14 +93,16 @@ def _covered(start: float, length: float) -> slice:
 
 def _draw(lesions: pd.DataFrame, count: int) -> tuple[np.ndarray, np.ndarray]:
     place = np.full(count, -1, np.int64)
-    packed = []
+    rows: list[object] = []
+    packed: list[np.ndarray] = []
     for row, group in lesions.groupby("row"):
         mask = np.zeros((IMAGE_SIZE, IMAGE_SIZE), bool)
         boxes = group[list(SIDES)].to_numpy()
         for runs, box in zip(group["runs"], boxes, strict=True):
             mask |= runs_to_mask(runs, mask.shape) if len(runs) else box_to_mask(box)
-        place[row] = len(packed)
+        rows.append(row)
         packed.append(np.packbits(mask))
+    place[np.array(rows, np.int64)] = np.arange(len(rows))
     return place, np.stack(packed)
 
 

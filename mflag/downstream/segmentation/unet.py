@@ -75,9 +75,20 @@ class FrozenUnet(nn.Module):
         self.unet.encoder.train(mode and self.updates_batchnorm)
         return self
 
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Return the encoder's maps of normalised images (B, 3, H, W), from large to small."""
+        with self._autocast(images.device):
+            return self.unet.encoder(images)  # type: ignore[no-any-return]
+
+    def decode(self, maps: list[Tensor]) -> Tensor:
+        """Return logits (B, H, W) float32 of what ``encode`` gave."""
+        with self._autocast(maps[0].device):
+            logits = self.unet.segmentation_head(self.unet.decoder(maps))
+        return logits[:, 0].float()  # type: ignore[no-any-return]
+
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (B, H, W) float32 of normalised images (B, 3, H, W)."""
-        enabled = self._dtype != torch.float32
-        with torch.autocast(images.device.type, self._dtype, enabled=enabled):
-            logits = self.unet(images)
-        return logits[:, 0].float()  # type: ignore[no-any-return]
+        return self.decode(self.encode(images))
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        return torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32)

@@ -87,6 +87,12 @@ def test_one_labelled_image_without_lesion_trains(decode, make_lesions):
     assert decode(rows=empty, epochs=1).course.best_epoch == 1
 
 
+def test_maps_of_valid_are_kept_without_a_change_of_scores(decode, monkeypatch):
+    kept = decode().course
+    monkeypatch.setattr("mflag.downstream.segmentation.decoder.KEPT_BYTES", 0)
+    assert decode().course == kept
+
+
 def test_without_a_lesion_on_valid_the_last_epoch_is_kept(decode, make_lesions):
     labels = make_lesions().manifest["label/disc"].to_numpy()
     course = decode(valid=VALID[labels[VALID] == 0]).course
