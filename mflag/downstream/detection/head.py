@@ -133,8 +133,12 @@ def _parts() -> SimpleNamespace:
 
         if SETTINGS["sync"]:
             SETTINGS["sync"] = False
+
+    class PlainDetect(Detect):  # type: ignore[misc]
+        legacy = True  # whole convolutions, as in YOLOv3; YOLO11 made them separable
+
     return SimpleNamespace(
-        Bottleneck=Bottleneck, Concat=Concat, Conv=Conv, Detect=Detect,
+        Bottleneck=Bottleneck, Concat=Concat, Conv=Conv, Detect=PlainDetect,
         v8DetectionLoss=v8DetectionLoss,
     )  # fmt: skip
 
