@@ -23,11 +23,13 @@ class AffineConfig:
 class TaskConfig:
     """What is asked of the encoders; a key that task.name does not read is refused."""
 
-    name: str = option("classification", "classification")
+    name: str = option(
+        "classification", "classification, segmentation or detection (extra under AGPL-3.0)"
+    )
     protocol: Any = option(
         ["linear"],
         "classification: linear (probe of frozen features), finetune (all layers train), or both; "
-        "segmentation: frozen",
+        "segmentation, detection: frozen",
     )
     label_policy: str = option(
         "zeros",
@@ -43,11 +45,13 @@ class TaskConfig:
     batch_size: int = option(32, "images a training step, 2 or more")
     image_size: int | None = option(None, "pixels; null: the size that the encoder was trained at")
     patience: int = option(
-        10, "stop after so many epochs without a better macro AUC (segmentation: Dice) on valid"
+        10,
+        "stop after so many epochs without a better macro AUC (segmentation: Dice, detection: mAP) "
+        "on valid",
     )
     augment: AugmentConfig = group(AugmentConfig, "random change of the training images")
     finding: str | None = option(
-        None, "which lesions count; null: all, and Lung Opacity in generated studies"
+        None, "which lesions count, as one class; null: all, and Lung Opacity in generated studies"
     )
     batchnorm: str = option(
         "frozen", "segmentation: frozen, or update (the frozen encoder's running statistics move)"

@@ -7,14 +7,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from mflag.data.lesion_table import LESIONS, SIDES, read_lesions
+from mflag.data.lesion_table import SIDES
 from mflag.data.lesions import runs_to_mask
-from mflag.data.manifest import IMAGE_SIZE, LABEL_PREFIX, Prepared
-from mflag.data.phantom.findings import PARENT, with_implied
-from mflag.errors import InputError
-
-# What RSNA's boxes mark, and so what generated studies are asked for unless task.finding says else.
-PHANTOM_FINDING = "Lung Opacity"
+from mflag.data.manifest import IMAGE_SIZE, Prepared
+from mflag.downstream.lesion_choice import choose_lesions
 
 
 @dataclass(frozen=True)
@@ -54,40 +50,18 @@ class Masks:
 def read_masks(prepared: Prepared, finding: str | None) -> Masks:
     """Draw every image's lesions of one finding into one mask.
 
-    A box is filled. In generated studies a finding also covers those that imply it, as their labels
-    do: a lesion of Pneumonia is one of Consolidation.
+    A box is filled.
 
     Args:
         prepared: the folder.
-        finding: its name in the table; None takes all lesions as one foreground, and Lung Opacity
-            in generated studies.
+        finding: of ``choose_lesions``.
 
     Raises:
-        InputError: of ``read_lesions``, or no lesion of that finding.
+        InputError: of ``choose_lesions``.
     """
-    lesions = read_lesions(prepared)
-    is_generated = prepared.info.get("dataset") == "phantom"
-    wanted = PHANTOM_FINDING if finding is None and is_generated else finding
-    found = sorted(lesions["finding"].unique())
-    if wanted is not None:
-        implied = [with_implied([name]) if is_generated else {name} for name in found]
-        names = [name for name, also in zip(found, implied, strict=True) if wanted in also]
-        choice = sorted({*found, *PARENT.values()}) if is_generated else found
-        if not names:
-            raise InputError(
-                f"task.finding is {wanted!r}, of which {prepared.path / LESIONS} has no lesion; "
-                f"choose one of {', '.join(choice) or 'nothing'}, or prepare other data"
-            )
-        lesions = lesions[lesions["finding"].isin(names)]
-    elif lesions.empty:
-        raise InputError(
-            f"{prepared.path / LESIONS} has no lesions; there is nothing to find in these data"
-        )
-    else:
-        names = found
-    place, packed = _draw(lesions, len(prepared))
-    known = ~(_is_labelled(prepared, names if wanted is None else [wanted]) & (place < 0))
-    return Masks(wanted or "all lesions", names, known, place, packed)
+    chosen = choose_lesions(prepared, finding)
+    place, packed = _draw(chosen.table, len(prepared))
+    return Masks(chosen.finding, chosen.names, chosen.known, place, packed)
 
 
 def resize_masks(masks: Tensor, size: int) -> Tensor:
@@ -130,12 +104,6 @@ def _draw(lesions: pd.DataFrame, count: int) -> tuple[np.ndarray, np.ndarray]:
         packed.append(np.packbits(mask))
     place[np.array(rows, np.int64)] = np.arange(len(rows))
     return place, np.stack(packed)
-
-
-def _is_labelled(prepared: Prepared, names: list[str]) -> np.ndarray:
-    """(n,) bool: a label column says that one of these findings is there."""
-    columns = [prepared.labels.index(name) for name in names if name in prepared.labels]
-    return (prepared.values(LABEL_PREFIX)[:, columns] == 1).any(1)
 
 
 def as_tensor(masks: np.ndarray, device: torch.device) -> Tensor:
