@@ -11,7 +11,7 @@ from mflag.downstream.bootstrap import r2_resamples
 from mflag.downstream.encoders import NamedEncoder
 from mflag.downstream.features import embed
 from mflag.downstream.finetune import Compute, finetune
-from mflag.downstream.geometry import latent_geometry
+from mflag.analysis.geometry import latent_geometry
 from mflag.downstream.label_scores import score_labels
 from mflag.downstream.probe import (
     Standardised,
