@@ -74,7 +74,7 @@ def values(results, **wanted):
 
 def test_evaluation_leaves_exactly_these_files(evaluation):
     assert sorted(path.name for path in evaluation.iterdir()) == [
-        "drawn_ids.parquet", "plots", "report.html", "results.json",
+        "drawn_ids.parquet", "pictures", "plots", "report.html", "results.json",
     ]  # fmt: skip
     assert {path.suffix for path in (evaluation / "plots").iterdir()} == {".svg", ".png"}
 

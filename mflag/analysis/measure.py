@@ -17,9 +17,8 @@ from mflag.analysis.trajectory import (
     read_trajectory,
 )
 from mflag.config.analyze import AnalyzeConfig
-from mflag.data.leaks import known_overlap
 from mflag.data.manifest import SPLITS, Prepared
-from mflag.downstream.encoders import NamedEncoder, add_baselines
+from mflag.downstream.encoders import NamedEncoder, add_baselines, overlap_notes
 from mflag.downstream.features import embed
 from mflag.downstream.image_text import PROJECTOR, load_image_text
 from mflag.downstream.results import provenance
@@ -180,14 +179,7 @@ def _notes(
     measured: list[dict[str, Any]],
 ) -> list[str]:
     notes = [f"warning from prepare: {warning}" for warning in prepared.warnings]
-    dataset = str(prepared.info.get("dataset", ""))
-    for encoder in encoders:
-        overlap = known_overlap(encoder.dataset, dataset) if encoder.dataset else None
-        if overlap:
-            notes.append(
-                f"warning: {encoder.name} was trained on {encoder.dataset}, and these data are "
-                f"{dataset}: {overlap}"
-            )
+    notes += overlap_notes(encoders, str(prepared.info.get("dataset", "")))
     if split in ("train", "all"):
         notes.append(f"split={split}: an encoder may have been trained on these images")
     largest = max(row["dimensions"] for row in measured)

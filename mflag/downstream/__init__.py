@@ -1,7 +1,8 @@
 """What frozen encoders are good for: tasks, scores, intervals."""
 
-from mflag.downstream import classification
+from mflag.downstream.classification import CLASSIFICATION
+from mflag.downstream.task import Task
 
-TASKS = {"classification": classification.run}
+TASKS: dict[str, Task] = {"classification": CLASSIFICATION}
 
 __all__ = ["TASKS"]

@@ -8,6 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
+from mflag.data.leaks import known_overlap
 from mflag.errors import InputError
 from mflag.models.encoder import build_encoder
 from mflag.models.load import load_encoder
@@ -141,6 +142,17 @@ def imagenet_encoder(like: NamedEncoder, wanted: str) -> NamedEncoder | str:
     return NamedEncoder(
         "imagenet", module, like.arch, like.image_size, IMAGENET_MEAN, IMAGENET_STD, origin
     )  # fmt: skip
+
+
+def overlap_notes(encoders: list[NamedEncoder], dataset: str) -> list[str]:
+    """Remarks on encoders that were trained on images of the data under other ids."""
+    known = {e.name: known_overlap(e.dataset, dataset) for e in encoders if e.dataset}
+    trained = {e.name: e.dataset for e in encoders}
+    return [
+        f"warning: {name} was trained on {trained[name]}, and these data are {dataset}: {overlap}"
+        for name, overlap in known.items()
+        if overlap
+    ]
 
 
 def imagenet_file(arch: str) -> Path:

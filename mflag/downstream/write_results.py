@@ -3,19 +3,15 @@
 import io
 import shutil
 from pathlib import Path
-from typing import Any
 
-from mflag.config.evaluate import EvaluateConfig
-from mflag.data.manifest import Prepared
-from mflag.downstream.classification_report import build_plots, build_report
-from mflag.downstream.examples import choose_examples
+from mflag.downstream.task import Outcome, Task
+from mflag.reporting.gallery import FOLDER, write_pictures
+from mflag.reporting.page import render_page
 from mflag.runtime.atomic_write import atomic_write, write_json, write_text
 
 
-def write_results(
-    config: EvaluateConfig, out: Path, prepared: Prepared, results: dict[str, Any]
-) -> Path:
-    """Write ``plots/``, ``drawn_ids.parquet``, ``report.html`` and at last ``results.json``.
+def write_results(task: Task, outcome: Outcome, out: Path) -> Path:
+    """Write ``plots/``, ``pictures/``, ``drawn_ids.parquet``, the report, at last ``results.json``.
 
     Returns:
         The report's path.
@@ -23,18 +19,21 @@ def write_results(
     Raises:
         InputError: the disk is full or not writable.
     """
+    results = outcome.results
     drawn = io.BytesIO()
-    results["drawn_ids"].to_parquet(drawn, index=False)
-    results = {name: value for name, value in results.items() if name != "drawn_ids"}
-    plots = build_plots(results)
-    shows_images = results["data"]["dataset"] == "phantom" or config.report.embed_images
-    examples = choose_examples(prepared, config.report.examples) if shows_images else []
-    report = build_report(results, plots, examples)
-    shutil.rmtree(out / "plots", ignore_errors=True)
+    outcome.drawn_ids.to_parquet(drawn, index=False)
+    plots = task.plots(results)
+    dataset = results["data"]["dataset"]
+    where = "generated studies" if dataset == "phantom" else dataset
+    sections = task.sections(results, plots, outcome.pictures)
+    report = render_page(f"Encoders on {where}", task.lead(results), sections)
+    for folder in ("plots", FOLDER):
+        shutil.rmtree(out / folder, ignore_errors=True)
     for plot in plots.values():
         for suffix, content in (("svg", plot.svg), ("png", plot.png)):
             with atomic_write(out / "plots" / f"{plot.name}.{suffix}") as file:
                 file.write(content)
+    write_pictures(outcome.pictures, out)
     with atomic_write(out / "drawn_ids.parquet") as file:
         file.write(drawn.getvalue())
     write_text(out / "report.html", report)

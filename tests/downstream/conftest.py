@@ -8,7 +8,7 @@ import pytest
 
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.manifest import FORMAT, Prepared, open_prepared
-from mflag.downstream.study import Study, plan_study
+from mflag.downstream.classification.study import Study, plan_study
 from mflag.runtime.atomic_write import file_sha256, write_json
 
 SPLITS = ["train"] * 40 + ["valid"] * 20 + ["test"] * 20

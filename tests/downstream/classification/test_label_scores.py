@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from mflag.downstream.label_scores import score_labels
+from mflag.downstream.classification.label_scores import score_labels
 from mflag.downstream.results import Scores
 
 FIELDS = {

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from mflag.downstream.bootstrap import auc_resamples, mean_over
+from mflag.downstream.classification.study import Study
 from mflag.downstream.results import Scores
 from mflag.downstream.scores import class_aucs, is_two_sided
-from mflag.downstream.study import Study
 
 # Further below one half than chance explains: the label means its opposite.
 FLIPPED_AUC = 0.3

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflag.downstream.circumstances import circumstances
-from mflag.downstream.shortcuts import Shortcuts
+from mflag.downstream.classification.circumstances import circumstances
+from mflag.downstream.classification.shortcuts import Shortcuts
 
 ROOT = Path(__file__).parents[2]
 LABELS = Path(os.environ.get("MFLAG_REAL_DATA", ROOT.parent / "shared" / "data")) / "labels"

@@ -1,39 +1,37 @@
-"""Findings, and what no report mentions: linear probes of frozen features, and fine-tuning."""
+"""Every encoder at every draw of labels."""
 
 from typing import Any
 
 import numpy as np
 
+from mflag.analysis.geometry import latent_geometry
 from mflag.config.evaluate import EvaluateConfig
-from mflag.data.leaks import known_overlap
 from mflag.data.manifest import Prepared
 from mflag.downstream.bootstrap import r2_resamples
-from mflag.downstream.encoders import NamedEncoder
-from mflag.downstream.features import embed
-from mflag.downstream.finetune import Compute, finetune
-from mflag.analysis.geometry import latent_geometry
-from mflag.downstream.label_scores import score_labels
-from mflag.downstream.probe import (
+from mflag.downstream.classification.finetune import Compute, finetune
+from mflag.downstream.classification.label_scores import score_labels
+from mflag.downstream.classification.probe import (
     Standardised,
     available_threads,
     fit_probe,
     fit_ridge,
     standardise,
 )
+from mflag.downstream.classification.shortcuts import Shortcuts
+from mflag.downstream.classification.study import Study, plan_study
+from mflag.downstream.encoders import NamedEncoder, overlap_notes
+from mflag.downstream.examples import choose_examples
+from mflag.downstream.features import embed
 from mflag.downstream.request import Request
 from mflag.downstream.results import FORMAT, Scores, merge_notes, provenance
 from mflag.downstream.scores import is_two_sided, r_squared
-from mflag.downstream.shortcuts import Shortcuts
-from mflag.downstream.study import Study, plan_study
+from mflag.downstream.task import Outcome
 
 
-def run(config: EvaluateConfig, request: Request, prepared: Prepared) -> dict[str, Any]:
-    """Probe and fine-tune every encoder at every draw of labels.
-
-    Returns:
-        The content of ``results.json``; under ``drawn_ids`` the table of that name, a file of its
-        own.
-    """
+def run(
+    config: EvaluateConfig, request: Request, prepared: Prepared, show_pictures: bool
+) -> Outcome:
+    """Probe and fine-tune every encoder at every draw of labels."""
     study = plan_study(config, request.fractions, prepared)
     found = _Evaluation(config, request, study)
     for encoder in request.encoders:
@@ -41,8 +39,9 @@ def run(config: EvaluateConfig, request: Request, prepared: Prepared) -> dict[st
     files = [e.name for e in request.encoders if e.origin.startswith("file ")]
     scores = found.scores
     left = f"label policy {config.task.label_policy} leaves nothing of: {', '.join(study.masked)}"
-    return {
+    results = {
         "format": FORMAT,
+        "task": "classification",
         "rows": scores.as_dicts(),
         "summary": scores.summary(),
         "differences": scores.differences(("macro_auc", "unmentioned_r2"), files),
@@ -54,13 +53,14 @@ def run(config: EvaluateConfig, request: Request, prepared: Prepared) -> dict[st
         "options": _options(config, request),
         "notes": [
             *(f"warning from prepare: {warning}" for warning in prepared.warnings),
-            *_overlaps(request.encoders, study.dataset),
+            *overlap_notes(request.encoders, study.dataset),
             *request.notes,
             *[left] * bool(study.masked),
             *merge_notes(found.notes),
         ],
-        "drawn_ids": study.drawn_ids(),
     } | provenance("mflag.evaluate")
+    pictures = choose_examples(prepared, config.report.examples) if show_pictures else []
+    return Outcome(results, study.drawn_ids(), pictures)
 
 
 class _Evaluation:
@@ -213,17 +213,6 @@ def _options(config: EvaluateConfig, request: Request) -> dict[str, Any]:
             "precision": str(request.dtype).removeprefix("torch."),
         }
     return options
-
-
-def _overlaps(encoders: list[NamedEncoder], dataset: str) -> list[str]:
-    """Remarks on encoders that were trained on images of the data under other ids."""
-    known = {e.name: known_overlap(e.dataset, dataset) for e in encoders if e.dataset}
-    trained = {e.name: e.dataset for e in encoders}
-    return [
-        f"warning: {name} was trained on {trained[name]}, and these data are {dataset}: {overlap}"
-        for name, overlap in known.items()
-        if overlap
-    ]
 
 
 def _describe(encoder: NamedEncoder) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from mflag.downstream.bootstrap import auc_resamples, interval, mean_over
-from mflag.downstream.circumstances import Circumstance, circumstances
+from mflag.downstream.classification.circumstances import Circumstance, circumstances
+from mflag.downstream.classification.study import Study
 from mflag.downstream.scores import class_aucs, is_two_sided
-from mflag.downstream.study import Study
 
 # From this AUC on, what a circumstance alone reaches is put into words.
 WORTH_SAYING = 0.6

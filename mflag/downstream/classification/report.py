@@ -1,11 +1,11 @@
-"""The report of a classification, built from ``results.json`` alone (and example images)."""
+"""The report of a classification, built from ``results.json`` alone (and pictures)."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from mflag.data.label_policy import POLICIES
-from mflag.downstream.classification_method import method_section, provenance_section
-from mflag.downstream.examples import Example
+from mflag.downstream.classification.method import method_section, provenance_section
+from mflag.downstream.classification.shortcuts_report import shortcuts_section
 from mflag.downstream.report_lookup import (
     PROTOCOL_NAMES,
     Results,
@@ -21,9 +21,9 @@ from mflag.downstream.report_lookup import (
     series_of,
     table_by_fraction,
 )
-from mflag.downstream.shortcuts_report import shortcuts_section
+from mflag.reporting.gallery import Picture, gallery
 from mflag.reporting.markup import Markup, join, tag
-from mflag.reporting.page import Section, bullets, details, paragraph, render_page
+from mflag.reporting.page import Section, bullets, details, paragraph
 from mflag.reporting.plots import (
     Plot,
     dots_plot,
@@ -63,15 +63,15 @@ def build_plots(results: Results) -> dict[str, Plot]:
     return plots
 
 
-def build_report(results: Results, plots: Mapping[str, Plot], examples: list[Example]) -> str:
-    """Return ``report.html``.
+def sections(results: Results, plots: Mapping[str, Plot], pictures: list[Picture]) -> list[Section]:
+    """Return the parts of the report.
 
     Args:
         results: the content of ``results.json``.
         plots: of ``build_plots``.
-        examples: studies to show; none for real data unless the user asked.
+        pictures: example studies; none for real data unless the user asked.
     """
-    sections = [
+    found = [
         _findings(results, plots),
         _differences(results),
         _classes(results),
@@ -79,17 +79,21 @@ def build_report(results: Results, plots: Mapping[str, Plot], examples: list[Exa
         _unmentioned(results, plots),
         _geometry(results, plots),
         _data(results),
-        _examples(examples),
+        Section("examples", "Example studies", gallery(pictures)) if pictures else None,
         method_section(results),
         provenance_section(results),
     ]
-    dataset = results["data"]["dataset"]
-    where = "generated studies" if dataset == "phantom" else dataset
-    kept = [section for section in sections if section is not None]
-    return render_page(f"Encoders on {where}", _lead(results), kept)
+    return [section for section in found if section is not None]
 
 
-def _lead(results: Results) -> Markup:
+def remarks(results: Results) -> list[str]:
+    """Lines for the terminal beside the scores."""
+    policy = results["options"]["label_policy"]
+    shortcuts = [f"shortcut: {sentence}" for sentence in results["shortcuts"]["sentences"]]
+    return [f"label policy {policy}: {POLICIES[policy]}", *shortcuts]
+
+
+def lead(results: Results) -> Markup:
     """One sentence a fraction and protocol: the first encoder beside the random one."""
     data, sizes = results["data"], results["data"]["studies"]
     lines: list[object] = []
@@ -294,18 +298,3 @@ def _count_cell(counts: dict[str, int]) -> Markup:
     words = {"unknown": "masked", "uncertain": "uncertain", "blank": "blank"}
     remarks = [f"{counts[k]:,} {word}" for k, word in words.items() if counts[k]]
     return join(known, *[tag("small", remark) for remark in remarks])
-
-
-def _examples(examples: list[Example]) -> Section | None:
-    if not examples:
-        return None
-    figures = []
-    for k, example in enumerate(examples, 1):
-        image = (
-            f'<img alt="example study {k}" width="256" height="256" '
-            f'src="data:image/png;base64,{example.png}">'
-        )
-        found = ", ".join(example.findings) or "no finding"
-        caption = tag("figcaption", tag("strong", found), tag("div", example.text))
-        figures.append(tag("figure", Markup(image), caption))
-    return Section("examples", "Example studies", tag("div", *figures, class_="gallery"))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
-from mflag.downstream.probe import RIDGE_PENALTIES, fit_probe, fit_ridge, standardise
+from mflag.downstream.classification.probe import RIDGE_PENALTIES, fit_probe, fit_ridge, standardise
 
 GRID = [0.01, 0.1, 1.0, 10.0]
 
