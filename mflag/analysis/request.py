@@ -19,7 +19,7 @@ RESULT_FILES = ("analysis.json", "analysis.html", "plots")
 MIN_IMAGES = 4
 # A tenth of generated studies is for test.
 MIN_STUDIES = 30
-# As many images as the field's figures ask for (domain: Garrido et al. take more than N).
+# As many images as ranks of 2,048 dimensions ask for.
 RECOMMENDED_IMAGES = 2048
 
 

@@ -53,7 +53,7 @@ class ImageText:
 
     @torch.inference_mode()
     def of_texts(self, vectors: Tensor) -> Tensor:
-        """Return unit rows (m, E) float32 of unit text vectors (m, D), as training compares them."""
+        """Return unit rows (m, E) float32 of unit text vectors (m, D), as in training."""
         vectors = vectors.float()
         if self.text_projector is not None:
             vectors = self.text_projector(vectors * math.sqrt(vectors.shape[1]))

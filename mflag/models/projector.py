@@ -51,7 +51,7 @@ def load_projector(path: Path | str) -> nn.Module:
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"{path} is missing; it lies beside the encoder.safetensors of a run with alignment loss"
+            f"{path} is missing; a run with the alignment loss leaves it beside its encoder"
         )
     try:
         with safe_open(path, "pt") as file:
