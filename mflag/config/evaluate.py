@@ -32,6 +32,9 @@ class TaskConfig:
     batch_size: int = option(32, "images a training step, 2 or more")
     image_size: int | None = option(None, "pixels; null: the size that the encoder was trained at")
     patience: int = option(10, "stop after so many epochs without a better macro AUC on valid")
+    prompts: str | None = option(
+        None, "zero_shot: YAML file of sentences by label; null: those of docs/analysis.md"
+    )
     augment: AugmentConfig = group(AugmentConfig, "random change of the training images")
 
 

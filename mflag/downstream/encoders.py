@@ -144,6 +144,17 @@ def imagenet_encoder(like: NamedEncoder, wanted: str) -> NamedEncoder | str:
     )  # fmt: skip
 
 
+def describe_encoder(encoder: NamedEncoder) -> dict[str, Any]:
+    """What ``results.json`` says of an encoder."""
+    return {
+        "name": encoder.name,
+        "arch": encoder.arch,
+        "image_size": encoder.image_size,
+        "origin": encoder.origin,
+        "dataset": encoder.dataset,
+    }
+
+
 def overlap_notes(encoders: list[NamedEncoder], dataset: str) -> list[str]:
     """Remarks on encoders that were trained on images of the data under other ids."""
     known = {e.name: known_overlap(e.dataset, dataset) for e in encoders if e.dataset}

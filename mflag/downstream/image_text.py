@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from mflag.data.manifest import Prepared
 from mflag.data.text_table import TextTable, load_text_table, reports_hash
+from mflag.downstream.encoders import NamedEncoder
 from mflag.errors import InputError
 from mflag.models.projector import load_projector
 
@@ -84,3 +85,28 @@ def load_image_text(encoder: Path) -> ImageText:
         text_projector = load_projector(folder / TEXT_PROJECTOR)
     table = load_text_table(folder / TEXT_TABLE)
     return ImageText(folder, projector, text_projector, table)
+
+
+def spaces_of(encoders: list[NamedEncoder]) -> tuple[dict[str, ImageText], list[str]]:
+    """Return the space of each encoder that has one, by name, and why others have none.
+
+    Raises:
+        InputError: no encoder has one.
+    """
+    found, notes = {}, []
+    last: InputError | None = None
+    for encoder in encoders:
+        if encoder.file is None:
+            notes.append(
+                f"no row for {encoder.name}: it was trained with no reports, so it has no "
+                "projector; chance stands in its place"
+            )
+            continue
+        try:
+            found[encoder.name] = load_image_text(encoder.file)
+        except InputError as error:
+            last = error
+            notes.append(f"no row for {encoder.name}: {error}")
+    if not found and last is not None:
+        raise last
+    return found, notes

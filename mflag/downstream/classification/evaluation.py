@@ -19,7 +19,7 @@ from mflag.downstream.classification.probe import (
 )
 from mflag.downstream.classification.shortcuts import Shortcuts
 from mflag.downstream.classification.study import Study, plan_study
-from mflag.downstream.encoders import NamedEncoder, overlap_notes
+from mflag.downstream.encoders import NamedEncoder, describe_encoder, overlap_notes
 from mflag.downstream.examples import choose_examples
 from mflag.downstream.features import embed
 from mflag.downstream.request import Request
@@ -48,7 +48,7 @@ def run(
         "geometry": found.geometry,
         "finetuning": found.finetuning,
         "shortcuts": found.shortcuts.results(),
-        "encoders": [_describe(encoder) for encoder in request.encoders],
+        "encoders": [describe_encoder(encoder) for encoder in request.encoders],
         "data": study.counts(),
         "options": _options(config, request),
         "notes": [
@@ -213,13 +213,3 @@ def _options(config: EvaluateConfig, request: Request) -> dict[str, Any]:
             "precision": str(request.dtype).removeprefix("torch."),
         }
     return options
-
-
-def _describe(encoder: NamedEncoder) -> dict[str, Any]:
-    return {
-        "name": encoder.name,
-        "arch": encoder.arch,
-        "image_size": encoder.image_size,
-        "origin": encoder.origin,
-        "dataset": encoder.dataset,
-    }
