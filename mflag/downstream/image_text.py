@@ -98,8 +98,8 @@ def spaces_of(encoders: list[NamedEncoder]) -> tuple[dict[str, ImageText], list[
     for encoder in encoders:
         if encoder.file is None:
             notes.append(
-                f"no row for {encoder.name}: it was trained with no reports, so it has no "
-                "projector; chance stands in its place"
+                f"no row for {encoder.name}: a baseline has no projector; chance stands in its "
+                "place"
             )
             continue
         try:

@@ -184,9 +184,7 @@ def _report_vectors(
         places = rows[torch.from_numpy(first)]
         has_vector = (places >= 0).numpy()
         vectors = space.table.embeddings[places.clamp(min=0)].float()
-    found = space.of_texts(vectors)
-    found[torch.from_numpy(~has_vector)] = 0
-    return found, has_vector
+    return space.of_texts(vectors) * torch.from_numpy(has_vector)[:, None], has_vector
 
 
 def _score(scores: Scores, ranking: Ranking, pool: Pool, fields: dict[str, Any]) -> None:
