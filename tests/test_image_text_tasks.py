@@ -120,7 +120,7 @@ def test_data_without_labels_have_no_findings_to_compare(run, prepared, tmp_path
     bare = tmp_path / "bare"
     shutil.copytree(prepared, bare)
     table = pd.read_parquet(bare / "manifest.parquet")
-    table.drop(columns=[c for c in table if c.startswith("label/")]).to_parquet(
+    table.drop(columns=[c for c in table if str(c).startswith("label/")]).to_parquet(
         bare / "manifest.parquet"
     )
     info = json.loads((bare / "prepared.json").read_text())

@@ -31,7 +31,7 @@ def prepared(tmp_path_factory):
 @pytest.fixture(scope="module", params=["lsa", "lsa centred", "bert", "bert centred"])
 def run(request, prepared, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
-    text = {"center": "centred" in request.param}
+    text: dict[str, object] = {"center": "centred" in request.param}
     if "bert" in request.param:
         text |= {"name": "folder", "path": str(write_bert(folder / "bert")), "max_length": 32}
     return write_run(folder / "run", prepared, **text)

@@ -11,10 +11,11 @@ from mflag.reporting.gallery import Picture, gallery
 from mflag.reporting.markup import Markup, join, tag
 from mflag.reporting.page import Section, bullets, definitions, paragraph
 from mflag.reporting.plots import Plot, dots_plot, key_of
-from mflag.reporting.tables import MISSING, estimate, number, span, table
+from mflag.reporting.tables import MISSING, estimate, percent, table
 
 Results = dict[str, Any]
 RECALL = [f"recall@{k}" for k in TOP]
+_ENDS = ("ci_low", "ci_high")
 FINDINGS = [f"precision_findings@{k}" for k in TOP]
 
 
@@ -36,12 +37,13 @@ def lead(results: Results) -> Markup:
     """The first encoder beside a random order."""
     data, first = results["data"], _names(results)[0]
     own, chance = (_find(results, name, "recall@10") for name in (first, CHANCE))
+    low, high = (MISSING if own[n] is None else percent(round(own[n], 3)) for n in _ENDS)
     sentence = join(
-        f"For {data['images']:,} test images among {data['reports']:,} reports, ",
-        tag("strong", f"{first} has the right one among its first ten in "
-            f"{number(own['value'])} of cases"),
-        f" (95 % interval {span(own['ci_low'], own['ci_high'])}); a random order would in "
-        f"{number(chance['value'])}.",
+        f"{data['images']:,} test images, {data['reports']:,} reports: ",
+        tag("strong", f"{first} puts the right one among its first ten for "
+            f"{percent(round(own['value'], 3))}"),
+        f" of the images (95 % interval {low} to {high}); a random order would for "
+        f"{percent(round(chance['value'], 3))}.",
     )  # fmt: skip
     return paragraph(sentence, class_="lead")
 

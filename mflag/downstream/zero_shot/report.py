@@ -80,10 +80,10 @@ def _prompts(results: Results) -> Section:
         for label, found in results["prompts"].items()
     ]
     lists = table("Sentences; each side is averaged.", ["label", "affirmed", "denied"], rows)
-    return Section("prompts", "Sentences", lists, _STYLE)
+    return Section("prompts", "Sentences", tag("div", lists, class_="sentences"), _STYLE)
 
 
-_STYLE = "#prompts td{white-space:normal;text-align:left;min-width:14rem}"
+_STYLE = ".sentences td{white-space:normal;text-align:left;min-width:11rem}"
 
 
 def _method(results: Results) -> Section:
