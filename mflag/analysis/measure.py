@@ -22,6 +22,7 @@ from mflag.downstream.encoders import NamedEncoder, add_baselines, overlap_notes
 from mflag.downstream.features import embed
 from mflag.downstream.image_text import PROJECTOR, load_image_text
 from mflag.downstream.results import provenance
+from mflag.downstream.run_text import report_vectors
 from mflag.errors import InputError
 
 FORMAT = 1
@@ -54,7 +55,7 @@ def analyse(config: AnalyzeConfig, request: AnalysisRequest, prepared: Prepared)
     measured, clouds = [], {}
     for encoder in encoders:
         features = embedded(encoder)
-        row, cloud = _measure(encoder, features, prepared, rows)
+        row, cloud = _measure(encoder, features, prepared, rows, request.device)
         measured.append(row)
         clouds[encoder.name] = _short(cloud[shown])
     return {
@@ -103,11 +104,15 @@ def _shown(count: int, points: int) -> np.ndarray:
 
 
 def _measure(
-    encoder: NamedEncoder, features: np.ndarray, prepared: Prepared, rows: np.ndarray
+    encoder: NamedEncoder,
+    features: np.ndarray,
+    prepared: Prepared,
+    rows: np.ndarray,
+    device: torch.device,
 ) -> tuple[dict[str, Any], np.ndarray]:
     geometry = latent_geometry(features)
     projection = principal_components(features)
-    value, pairs, why = _align(encoder, features, prepared, rows)
+    value, pairs, why = _align(encoder, features, prepared, rows, device)
     about = {
         "encoder": encoder.name,
         "arch": encoder.arch,
@@ -123,7 +128,11 @@ def _measure(
 
 
 def _align(
-    encoder: NamedEncoder, features: np.ndarray, prepared: Prepared, rows: np.ndarray
+    encoder: NamedEncoder,
+    features: np.ndarray,
+    prepared: Prepared,
+    rows: np.ndarray,
+    device: torch.device,
 ) -> tuple[float | None, int, str]:
     """Alignment of the pairs with a report, their number, or why there is none."""
     if encoder.file is None:
@@ -132,18 +141,14 @@ def _align(
         return None, 0, f"no {PROJECTOR} beside the encoder"
     try:
         space = load_image_text(encoder.file)
+        texts, known = report_vectors(space, prepared, rows, device)
+        images = space.of_images(features)
     except InputError as error:
         return None, 0, _without_folders(str(error), encoder)
-    places = space.rows_of(prepared)
-    if places is None:
-        return None, 0, "the run's text vectors are of other reports than these"
-    places = places[torch.from_numpy(rows)]
-    known = places >= 0
     if not known.any():
         return None, 0, "no image has a report"
-    images = space.of_images(features[known.numpy()])
-    texts = space.of_texts(space.table.embeddings[places[known]])
-    return alignment(images, texts), int(known.sum()), ""
+    keep = torch.from_numpy(known)
+    return alignment(images[keep], texts[keep]), int(known.sum()), ""
 
 
 def _without_folders(text: str, encoder: NamedEncoder) -> str:

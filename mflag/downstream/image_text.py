@@ -29,13 +29,13 @@ class ImageText:
         folder: of the run.
         projector: (B, N) features → (B, E).
         text_projector: (B, D) text vectors → (B, E); None where texts are compared as they are.
-        table: the frozen vectors of the run's reports.
+        table: the frozen vectors of the run's reports; None where its text encoder trained.
     """
 
     folder: Path
     projector: nn.Module
     text_projector: nn.Module | None
-    table: TextTable
+    table: TextTable | None
 
     @torch.inference_mode()
     def of_images(self, features: np.ndarray) -> Tensor:
@@ -54,14 +54,22 @@ class ImageText:
 
     @torch.inference_mode()
     def of_texts(self, vectors: Tensor) -> Tensor:
-        """Return unit rows (m, E) float32 of unit text vectors (m, D), as in training."""
+        """Return unit rows (m, E) float32 of text vectors, as in training.
+
+        Args:
+            vectors: (m, D) of the table or of ``run_text``.
+        """
         vectors = vectors.float()
         if self.text_projector is not None:
-            vectors = self.text_projector(vectors * math.sqrt(vectors.shape[1]))
+            # A frozen vector has length 1; a language model's, after LayerNorm, about √D.
+            scale = 1.0 if self.table is None else math.sqrt(vectors.shape[1])
+            vectors = self.text_projector(vectors * scale)
         return normalize(vectors)
 
     def rows_of(self, prepared: Prepared) -> Tensor | None:
-        """Return (n,) int64, manifest row to row of the table or -1; None for other reports."""
+        """Return (n,) int64, manifest row to row of the table or -1; None without one of these."""
+        if self.table is None:
+            return None
         same = self.table.metadata.get("text_hash") == reports_hash(prepared)
         return self.table.rows if same else None
 
@@ -70,20 +78,15 @@ def load_image_text(encoder: Path) -> ImageText:
     """Read what lies beside an ``encoder.safetensors``.
 
     Raises:
-        InputError: the projector or the text vectors are missing or damaged, or the run trained
-            its text encoder.
+        InputError: the projector or the text vectors are missing or damaged.
     """
     folder = encoder.parent
     projector = load_projector(folder / PROJECTOR)
-    if (folder / TEXT_ENCODER).is_file():
-        raise InputError(
-            f"{folder} trained its text encoder, so its reports have no frozen vectors; take a run "
-            "with text.unfreeze_last=0"
-        )
     text_projector = None
     if (folder / TEXT_PROJECTOR).is_file():
         text_projector = load_projector(folder / TEXT_PROJECTOR)
-    table = load_text_table(folder / TEXT_TABLE)
+    has_trained = (folder / TEXT_ENCODER).is_file()
+    table = None if has_trained else load_text_table(folder / TEXT_TABLE)
     return ImageText(folder, projector, text_projector, table)
 
 

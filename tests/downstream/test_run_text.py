@@ -1,20 +1,31 @@
+import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from omegaconf import OmegaConf
+from torch.nn.functional import normalize
 
 from mflag.data.manifest import open_prepared
 from mflag.downstream.image_text import load_image_text
-from mflag.downstream.run_text import RunText, centre_of
+from mflag.downstream.run_text import centre_of, open_run_text
 from mflag.errors import InputError
 from mflag.models.projector import build_projector
+from mflag.models.text_encoder import embed_batch, load_text_encoder, tokenize
+from mflag.models.text_folder import weights_sha256
 from mflag.runtime.tensor_file import write_tensors
 from tests.evaluate_program import SPLITS, write_prepared
 from tests.models.tiny_bert import write_bert
 from tests.run_files import write_run
 
 CPU = torch.device("cpu")
+
+
+def table_of(space):
+    """The run's text vectors; the frozen text encoder has some."""
+    assert space.table is not None
+    return space.table
 
 
 def reports(seed):
@@ -41,8 +52,8 @@ def test_reports_get_the_vectors_that_the_run_gave_them(run, prepared):
     space, data = load_image_text(run), open_prepared(prepared)
     rows = data.rows("test")
     texts = [data.column("text")[int(row)].as_py() for row in rows]
-    vectors, has_vector = RunText(space, data, CPU).embed([*texts, "  "])
-    expected = space.table.embeddings[space.table.rows[torch.from_numpy(rows)]].float()
+    vectors, has_vector = open_run_text(space, data, CPU).embed([*texts, "  "])
+    expected = table_of(space).embeddings[table_of(space).rows[torch.from_numpy(rows)]].float()
     assert has_vector.tolist() == [True] * len(texts) + [False]
     torch.testing.assert_close(vectors[:-1], expected, atol=2e-3, rtol=0)
 
@@ -51,8 +62,8 @@ def test_other_data_find_the_run_s_reports_by_its_configuration(run, prepared, t
     other = open_prepared(write_prepared(tmp_path / "other", text=reports(1)))
     space = load_image_text(run)
     sentence = ["heart large seen"]
-    here = RunText(space, open_prepared(prepared), CPU).embed(sentence)[0]
-    there = RunText(space, other, CPU).embed(sentence)[0]
+    here = open_run_text(space, open_prepared(prepared), CPU).embed(sentence)[0]
+    there = open_run_text(space, other, CPU).embed(sentence)[0]
     torch.testing.assert_close(here, there)
 
 
@@ -77,13 +88,13 @@ def lsa_run(whole_run, tmp_path):
 
 
 def test_a_sentence_without_a_known_word_has_no_vector(lsa_run, prepared):
-    text = RunText(load_image_text(lsa_run), open_prepared(prepared), CPU)
+    text = open_run_text(load_image_text(lsa_run), open_prepared(prepared), CPU)
     assert text.embed(["xylophone", "heart"])[1].tolist() == [False, True]
 
 
 def refusal(run, prepared):
     with pytest.raises(InputError) as refused:
-        RunText(load_image_text(run), open_prepared(prepared), CPU).embed(["heart"])
+        open_run_text(load_image_text(run), open_prepared(prepared), CPU).embed(["heart"])
     return str(refused.value)
 
 
@@ -118,15 +129,52 @@ def test_reports_that_are_nowhere_are_refused(lsa_run, tmp_path):
 def test_vectors_of_another_origin_are_refused(lsa_run, prepared):
     """A table that says it is of these reports, but holds other vectors."""
     space = load_image_text(lsa_run)
-    space.table.embeddings.copy_(space.table.embeddings.flip(0))
+    table_of(space).embeddings.copy_(table_of(space).embeddings.flip(0))
     with pytest.raises(InputError, match="other vectors than the run's"):
-        RunText(space, open_prepared(prepared), CPU).embed(["heart"])
+        open_run_text(space, open_prepared(prepared), CPU).embed(["heart"])
 
 
-def test_a_run_that_trained_its_text_encoder_is_refused(lsa_run):
-    (lsa_run.parent / "text_encoder.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match="trained its text encoder"):
-        load_image_text(lsa_run)
+@pytest.fixture
+def tuned_run(lsa_run, tmp_path):
+    """A run whose text encoder trained: another BERT's weights beside the base's."""
+    base = write_bert(tmp_path / "base")
+    tuned = load_text_encoder(write_bert(tmp_path / "tuned", seed=1), "mean", 32)
+    config = lsa_run.parent / "config.yaml"
+    settings = OmegaConf.load(config)
+    settings.text.update({"name": "folder", "path": str(base), "max_length": 32})
+    config.write_text(OmegaConf.to_yaml(settings))
+    metadata = {
+        "format": "1", "base": "base", "base_sha256": weights_sha256(base),
+        "center": json.dumps([0.5] * 32),
+    }  # fmt: skip
+    file = lsa_run.parent / "text_encoder.safetensors"
+    write_tensors(file, tuned.model.state_dict(), metadata)
+    return lsa_run, tuned
+
+
+def test_a_trained_text_encoder_embeds_with_its_own_weights_and_centre(tuned_run, prepared):
+    run, tuned = tuned_run
+    space = load_image_text(run)
+    vectors, has_vector = open_run_text(space, open_prepared(prepared), CPU).embed(
+        ["the heart is enlarged", " "]
+    )
+    expected = embed_batch(tuned, tokenize(tuned, ["the heart is enlarged"])[0])[0] - 0.5
+    torch.testing.assert_close(vectors[0], expected)
+    assert has_vector.tolist() == [True, False]
+    torch.testing.assert_close(space.of_texts(vectors[:1]), normalize(expected[None]))
+
+
+def test_a_trained_text_encoder_of_another_base_is_refused(tuned_run, prepared, tmp_path):
+    run, _ = tuned_run
+    shutil.rmtree(tmp_path / "base")
+    write_bert(tmp_path / "base", seed=5)
+    assert "was trained from other weights of 'base'" in refusal(run, prepared)
+
+
+def test_a_damaged_trained_text_encoder_is_refused(tuned_run, prepared):
+    run, _ = tuned_run
+    (run.parent / "text_encoder.safetensors").write_bytes(b"junk")
+    assert "is no text encoder of mflag.train" in refusal(run, prepared)
 
 
 def test_a_projector_of_another_encoder_is_refused(lsa_run):
@@ -137,11 +185,11 @@ def test_a_projector_of_another_encoder_is_refused(lsa_run):
 
 def test_the_text_projector_sees_vectors_as_long_as_in_training(lsa_run, prepared):
     space = load_image_text(lsa_run)
-    width = space.table.embeddings.shape[1]
+    width = table_of(space).embeddings.shape[1]
     projector = build_projector("mlp", width, 8, 5)
     path = lsa_run.parent / "text_projector.safetensors"
     write_tensors(path, projector.state_dict(), {"format": "1", "kind": "mlp"})
     space = load_image_text(lsa_run)
-    vectors = space.table.embeddings[:3].float()
-    expected = torch.nn.functional.normalize(projector.eval()(vectors * width**0.5))
+    vectors = table_of(space).embeddings[:3].float()
+    expected = normalize(projector.eval()(vectors * width**0.5))
     torch.testing.assert_close(space.of_texts(vectors), expected.detach())

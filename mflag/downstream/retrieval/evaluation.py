@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.label_policy import apply_label_policy, check_label_policy
@@ -30,7 +28,7 @@ from mflag.downstream.retrieval.ranking import (
     median_resamples,
     rank_reports,
 )
-from mflag.downstream.run_text import RunText
+from mflag.downstream.run_text import report_vectors
 from mflag.downstream.task import Outcome
 from mflag.errors import InputError
 from mflag.reporting.gallery import Picture
@@ -166,25 +164,11 @@ def _rank(
 ) -> tuple[Ranking, list[str]]:
     batch = config.compute.batch_size
     features = embed(prepared.images, pool.rows, encoder, request.device, batch)
-    vectors, has_vector = _report_vectors(prepared, pool, space, request.device)
+    first = pool.rows[np.unique(pool.own, return_index=True)[1]]
+    vectors, has_vector = report_vectors(space, prepared, first, request.device)
     left = int((~has_vector).sum())
     note = f"{encoder.name}: {left:,} reports have no vector and rank by chance"
     return rank_reports(space.of_images(features), vectors, pool.own), [note] * bool(left)
-
-
-def _report_vectors(
-    prepared: Prepared, pool: Pool, space: ImageText, device: torch.device
-) -> tuple[Tensor, np.ndarray]:
-    """(m, E) unit rows of the pool's reports, 0 where there is none, and (m,) bool."""
-    rows = space.rows_of(prepared)
-    if rows is None:
-        vectors, has_vector = RunText(space, prepared, device).embed(pool.texts)
-    else:
-        first = pool.rows[np.unique(pool.own, return_index=True)[1]]
-        places = rows[torch.from_numpy(first)]
-        has_vector = (places >= 0).numpy()
-        vectors = space.table.embeddings[places.clamp(min=0)].float()
-    return space.of_texts(vectors) * torch.from_numpy(has_vector)[:, None], has_vector
 
 
 def _score(scores: Scores, ranking: Ranking, pool: Pool, fields: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from mflag.downstream.features import embed
 from mflag.downstream.image_text import ImageText, spaces_of
 from mflag.downstream.request import Request
 from mflag.downstream.results import FORMAT, Scores, provenance
-from mflag.downstream.run_text import RunText
+from mflag.downstream.run_text import RunText, open_run_text
 from mflag.downstream.task import Outcome
 from mflag.downstream.zero_shot.prompts import Prompts, read_prompts
 from mflag.errors import InputError
@@ -54,7 +54,7 @@ def run(
     for encoder in encoders:
         space = spaces[encoder.name]
         features = embed(prepared.images, test, encoder, request.device, config.compute.batch_size)
-        text = RunText(space, prepared, request.device)
+        text = open_run_text(space, prepared, request.device)
         predicted, spoken = prompt_scores(space.of_images(features), space, text, study, prompts)
         if not spoken.all():
             names = ", ".join(np.array(study.names)[~spoken])
