@@ -49,6 +49,9 @@ class TaskConfig:
         "stop after so many epochs without a better macro AUC (segmentation: Dice, detection: mAP) "
         "on valid",
     )
+    prompts: str | None = option(
+        None, "zero_shot: YAML file of sentences by label; null: those of docs/analysis.md"
+    )
     augment: AugmentConfig = group(AugmentConfig, "random change of the training images")
     finding: str | None = option(
         None, "which lesions count, as one class; null: all, and Lung Opacity in generated studies"

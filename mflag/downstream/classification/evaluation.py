@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from mflag.analysis.geometry import latent_geometry
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.manifest import Prepared
 from mflag.downstream.bootstrap import r2_resamples
@@ -21,7 +22,6 @@ from mflag.downstream.classification.study import Study, plan_study
 from mflag.downstream.encoders import NamedEncoder, describe, overlap_notes
 from mflag.downstream.examples import choose_examples
 from mflag.downstream.features import embed
-from mflag.downstream.geometry import latent_geometry
 from mflag.downstream.request import Request
 from mflag.downstream.results import FORMAT, Scores, merge_notes, provenance
 from mflag.downstream.scores import is_two_sided, r_squared
