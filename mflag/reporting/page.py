@@ -1,5 +1,6 @@
 """The frame of a report: one file, no network, light and dark, desk and phone."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mflag.reporting.markup import Markup, html, join, tag
@@ -15,11 +16,15 @@ class Section:
         anchor: its id, for links.
         title: its heading.
         body: what stands below.
+        style: CSS rules that the body needs beside the page's, trusted.
+        script: JavaScript that the body needs, trusted; it runs once, after the page.
     """
 
     anchor: str
     title: str
     body: Markup
+    style: str = ""
+    script: str = ""
 
 
 def render_page(title: str, lead: Markup, sections: list[Section]) -> str:
@@ -36,13 +41,20 @@ def render_page(title: str, lead: Markup, sections: list[Section]) -> str:
     parts = [tag("section", tag("h2", s.title), s.body, id=s.anchor) for s in sections]
     header = tag("header", badge, tag("h1", title), lead, contents)
     footer = tag("footer", tag("p", DISCLAIMER))
-    body = tag("body", header, tag("main", *parts), footer)
+    scripts = [f"<script>{code}</script>" for code in _distinct(s.script for s in sections)]
+    body = tag("body", header, tag("main", *parts), footer, *map(Markup, scripts))
+    style = _STYLE + "".join(_distinct(s.style for s in sections))
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
-        f"<title>{html(title)}</title><style>{_STYLE}</style>"
+        f"<title>{html(title)}</title><style>{style}</style>"
     )
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>{body}</html>\n'
+
+
+def _distinct(texts: Iterable[str]) -> list[str]:
+    """Each text once, without empty ones."""
+    return [text for text in dict.fromkeys(texts) if text]
 
 
 def paragraph(*content: object, class_: str = "") -> Markup:

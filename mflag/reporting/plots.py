@@ -85,9 +85,14 @@ def colour_of(name: str, names: Sequence[str]) -> str:
     return _BASELINES.get(name) or _SERIES[others.index(name) % len(_SERIES)]
 
 
+def variable_of(name: str, names: Sequence[str]) -> str:
+    """Return the page's variable that holds a series' colour, such as ``var(--s0)``."""
+    return _VARIABLES[colour_of(name, names)]
+
+
 def key_of(name: str, names: Sequence[str]) -> Markup:
     """Return a dot in the series' colour, and its name."""
-    style = f"background:{_VARIABLES[colour_of(name, names)]}"
+    style = f"background:{variable_of(name, names)}"
     dot = tag("span", class_="key", style=style, aria_hidden="true")
     return tag("span", dot, name, class_="name")
 
@@ -190,7 +195,7 @@ def lines_plot(
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(3.2)
         for k, (encoder, values) in enumerate(series.items()):
-            shown = np.array([v for v in values if v > 1e-12])
+            shown = np.array([v for v in values if v > 1e-12 * max(values)])
             axes.plot(
                 np.arange(1, len(shown) + 1), shown, color=colour_of(encoder, names), label=encoder,
                 linestyle="--" if encoder in _BASELINES else ("-", "-.", ":")[k % 3],
@@ -199,6 +204,74 @@ def lines_plot(
         axes.set_xlabel(labels["x"])
         axes.set_ylabel(labels["y"])
         _legend(figure, names)
+        return _drawn(figure, name, title)
+
+
+def curves_plot(
+    name: str,
+    title: str,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    labels: Mapping[str, str],
+    marks: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+) -> Plot:
+    """Draw figures over the steps of training.
+
+    Args:
+        name: of the file.
+        title: one line.
+        series: by run, steps and values.
+        labels: ``x`` and ``y``, the names of the axes.
+        marks: by run, steps and values that are drawn as points in the run's colour.
+    """
+    names = list(series)
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(3.0)
+        for k, (run, (x, y)) in enumerate(series.items()):
+            axes.plot(
+                x, y, color=colour_of(run, names), label=run, marker="." if len(x) < 3 else "",
+                linestyle=("-", "--", "-.", ":")[k % 4],
+            )  # fmt: skip
+        for run, (x, y) in (marks or {}).items():
+            axes.plot(
+                x, y, color=colour_of(run, names), linestyle="", marker="D", markersize=5,
+                markerfacecolor="none",
+            )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel(labels["x"])
+        axes.set_ylabel(labels["y"])
+        _legend(figure, names)
+        return _drawn(figure, name, title)
+
+
+def clouds_plot(name: str, title: str, clouds: Mapping[str, np.ndarray], axis: str) -> Plot:
+    """Draw points in three dimensions, a box an encoder; all axes of a box have one scale.
+
+    Args:
+        name: of the file.
+        title: one line.
+        clouds: by encoder, (n, 3).
+        axis: what an axis is called, before its number.
+    """
+    names, columns = list(clouds), min(2, len(clouds))
+    rows = -(-len(names) // columns)
+    with matplotlib.rc_context(_STYLE | {"axes.linewidth": 0.5, "font.size": 8}):
+        figure = Figure(figsize=(2.6 * columns, 2.7 * rows), layout="constrained")
+        for k, (encoder, points) in enumerate(clouds.items(), 1):
+            axes: Any = figure.add_subplot(rows, columns, k, projection="3d")
+            colour = colour_of(encoder, names)
+            # Depth by opacity would make each point a colour of its own.
+            axes.scatter(*points.T, s=4, color=colour, alpha=0.6, linewidths=0, depthshade=False)
+            radius = float(np.abs(points).max()) or 1.0
+            for k_axis, direction in enumerate((axes.xaxis, axes.yaxis, axes.zaxis), 1):
+                direction.set_pane_color((0, 0, 0, 0))
+                direction.line.set_color(INK)
+                direction.set_major_locator(MaxNLocator(4))
+                direction.set_tick_params(labelsize=6, pad=-3)
+                direction.set_label_text(f"{axis} {k_axis}")
+                direction.labelpad = -8
+            axes.set(xlim=(-radius, radius), ylim=(-radius, radius), zlim=(-radius, radius))
+            axes.set_box_aspect((1, 1, 1), zoom=0.95)
+            axes.set_title(encoder.replace("$", r"\$"), color=colour, fontsize=9, pad=0)
         return _drawn(figure, name, title)
 
 
