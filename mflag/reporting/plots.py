@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mflag.reporting.markup import Markup, tag
+from mflag.reporting.style import LIGHT
 
 # What matplotlib draws with, and the page's variable that replaces it.
-INK, LINE = "#1c2126", "#d9dee3"
-_SERIES = ["#0072b2", "#d55e00", "#009e73", "#b0548a", "#8a7a00", "#56a0d0"]
-_BASELINES = {"random": "#6f7780", "imagenet": "#8c5a2b"}
+INK, LINE = LIGHT["ink"], LIGHT["line"]
+_SERIES = [LIGHT[f"s{k}"] for k in range(6)]
+_BASELINES = {name: LIGHT[name] for name in ("random", "imagenet")}
 _VARIABLES = (
     {INK: "currentColor", LINE: "var(--line)"}
     | {colour: f"var(--s{k})" for k, colour in enumerate(_SERIES)}
