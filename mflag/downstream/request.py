@@ -17,9 +17,10 @@ from mflag.data.preparing import prepare_phantom
 from mflag.downstream.draws import check_fractions
 from mflag.downstream.encoders import (
     NamedEncoder,
-    imagenet_encoder,
+    add_baselines,
+    check_imagenet,
+    encoder_files,
     load_encoders,
-    random_encoder,
 )
 from mflag.errors import InputError
 from mflag.runtime.device import choose_compute
@@ -62,7 +63,7 @@ def check_request(config: EvaluateConfig, protocols: list[str]) -> Request:
     Raises:
         InputError: something cannot be used.
     """
-    files = _encoder_files(config)
+    files = encoder_files(config.encoder, config.encoders)
     encoders = load_encoders(files)
     fractions = check_fractions(config.fraction)
     _check_numbers(config)
@@ -91,16 +92,8 @@ def check_protocols(wanted: Any, known: tuple[str, ...]) -> list[str]:
 
 def with_baselines(config: EvaluateConfig, request: Request) -> Request:
     """Add the random and the ImageNet encoder, as far as they are wanted and can be had."""
-    encoders, notes = list(request.encoders), list(request.notes)
-    if config.random:
-        encoders.append(random_encoder(encoders[0]))
-    if config.imagenet.lower() != "false":
-        baseline = imagenet_encoder(encoders[0], config.imagenet.lower())
-        if isinstance(baseline, str):
-            notes.append(baseline)
-        else:
-            encoders.append(baseline)
-    return replace(request, encoders=encoders, notes=notes)
+    encoders, notes = add_baselines(request.encoders, config.random, config.imagenet)
+    return replace(request, encoders=encoders, notes=[*request.notes, *notes])
 
 
 def open_data(config: EvaluateConfig, out: Path) -> Prepared:
@@ -147,16 +140,6 @@ def check_out(out: Path, files: tuple[str, ...], overwrite: bool) -> None:
         raise InputError(f"out is {str(out)!r} but {folder} cannot be written; give another out=")
 
 
-def _encoder_files(config: EvaluateConfig) -> dict[str, str]:
-    if config.encoders is None:
-        return {"encoder": config.encoder} if config.encoder else {}
-    if config.encoder:
-        raise InputError("encoder and encoders are both given; name all files in encoders={...}")
-    if not isinstance(config.encoders, dict):
-        raise InputError(f"encoders is {config.encoders!r}; give {{NAME:FILE,NAME:FILE}}")
-    return {str(name): str(file) for name, file in config.encoders.items()}
-
-
 def _check_numbers(config: EvaluateConfig) -> None:
     for name, value in (
         ("seeds", config.seeds),
@@ -173,5 +156,4 @@ def _check_numbers(config: EvaluateConfig) -> None:
         raise InputError(f"data.size is {config.data.size}; give {MIN_STUDIES} or more")
     if config.report.examples < 0:
         raise InputError(f"report.examples is {config.report.examples}; give 0 or more")
-    if config.imagenet.lower() not in ("auto", "true", "false"):
-        raise InputError(f"imagenet is {config.imagenet!r}; give auto, true or false")
+    check_imagenet(config.imagenet)

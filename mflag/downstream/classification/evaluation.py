@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from mflag.analysis.geometry import latent_geometry
 from mflag.config.evaluate import EvaluateConfig
-from mflag.data.leaks import known_overlap
 from mflag.data.manifest import Prepared
 from mflag.downstream.bootstrap import r2_resamples
 from mflag.downstream.classification.finetune import Compute, finetune
@@ -19,10 +19,9 @@ from mflag.downstream.classification.probe import (
 )
 from mflag.downstream.classification.shortcuts import Shortcuts
 from mflag.downstream.classification.study import Study, plan_study
-from mflag.downstream.encoders import NamedEncoder
+from mflag.downstream.encoders import NamedEncoder, overlap_notes
 from mflag.downstream.examples import choose_examples
 from mflag.downstream.features import embed
-from mflag.downstream.geometry import latent_geometry
 from mflag.downstream.request import Request
 from mflag.downstream.results import FORMAT, Scores, merge_notes, provenance
 from mflag.downstream.scores import is_two_sided, r_squared
@@ -54,7 +53,7 @@ def run(
         "options": _options(config, request),
         "notes": [
             *(f"warning from prepare: {warning}" for warning in prepared.warnings),
-            *_overlaps(request.encoders, study.dataset),
+            *overlap_notes(request.encoders, study.dataset),
             *request.notes,
             *[left] * bool(study.masked),
             *merge_notes(found.notes),
@@ -214,17 +213,6 @@ def _options(config: EvaluateConfig, request: Request) -> dict[str, Any]:
             "precision": str(request.dtype).removeprefix("torch."),
         }
     return options
-
-
-def _overlaps(encoders: list[NamedEncoder], dataset: str) -> list[str]:
-    """Remarks on encoders that were trained on images of the data under other ids."""
-    known = {e.name: known_overlap(e.dataset, dataset) for e in encoders if e.dataset}
-    trained = {e.name: e.dataset for e in encoders}
-    return [
-        f"warning: {name} was trained on {trained[name]}, and these data are {dataset}: {overlap}"
-        for name, overlap in known.items()
-        if overlap
-    ]
 
 
 def _describe(encoder: NamedEncoder) -> dict[str, Any]:
