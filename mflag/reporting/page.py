@@ -28,13 +28,14 @@ class Section:
     script: str = ""
 
 
-def render_page(title: str, lead: Markup, sections: list[Section]) -> str:
+def render_page(title: str, lead: Markup, sections: list[Section], meta: str = "") -> str:
     """Return the whole HTML document.
 
     Args:
         title: heading and name of the browser's tab.
         lead: what a hurried reader must see first.
         sections: in order; each gets an entry in the table of contents.
+        meta: more elements of the head, trusted.
     """
     skip = tag("a", "Skip to the content", href="#main", class_="skip")
     badge = tag("p", DISCLAIMER, class_="badge", role="note")
@@ -49,7 +50,7 @@ def render_page(title: str, lead: Markup, sections: list[Section]) -> str:
     style = PAGE_STYLE + "".join(distinct(s.style for s in sections))
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
+        f'<meta name="color-scheme" content="light dark">{meta}'
         f"<title>{html(title)}</title><style>{style}</style>"
     )
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>{body}</html>\n'
