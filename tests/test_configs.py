@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from mflag.cli_help import print_help
+from mflag.config.analyze import AnalyzeConfig
 from mflag.config.evaluate import EvaluateConfig
 from mflag.config.export import ExportConfig
 from mflag.config.prepare import PrepareConfig
@@ -24,6 +25,7 @@ PROGRAMS = {
     "train": TrainConfig,
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
+    "analyze": AnalyzeConfig,
     "export": ExportConfig,
 }
 GROUPS = {  # group: a program that reads it

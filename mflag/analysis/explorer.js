@@ -47,7 +47,7 @@
     const start = {yaw: -0.7, pitch: 0.45, zoom: 1};
     const view = {...start, group: null, hidden: new Set()};
     const select = box.querySelector("select"), legend = box.querySelector(".legend");
-    const shelf = box.querySelector(".clouds"), canvases = [];
+    const shelf = box.querySelector(".shelf"), canvases = [];
 
     const project = ([x, y, z]) => {
       const {yaw, pitch} = view;
@@ -58,7 +58,7 @@
     };
     const drawOne = (canvas, cloud) => {
       const [context, width, height] = prepare(canvas);
-      const scale = view.zoom * 0.36 * Math.min(width, height) / cloud.radius;
+      const scale = view.zoom * 0.42 * Math.min(width, height) / cloud.radius;
       const place = (point) => {
         const [x, y, depth] = project(point);
         return [width / 2 + scale * x, height / 2 - scale * y, depth / cloud.radius];
@@ -176,9 +176,9 @@
     const count = Math.max(...data.series.map((s) => s.values.length));
     const known = data.series.flatMap((s) => s.values).filter((v) => v !== null);
     const low = Math.floor(Math.min(...known)), high = Math.ceil(Math.max(...known));
-    const left = 40, bottom = 34;
+    const left = 40, right = 16, bottom = 34;
     let at = 0;
-    const xOf = (k, width) => left + (width - left - 10) * k / Math.max(count - 1, 1);
+    const xOf = (k, width) => left + (width - left - right) * k / Math.max(count - 1, 1);
     const draw = () => {
       const [context, width, height] = prepare(canvas);
       const yOf = (v) => 8 + (height - bottom - 8) * (high - v) / Math.max(high - low, 1);
@@ -191,7 +191,7 @@
         context.fillText(v, left - 6, yOf(v));
         context.beginPath();
         context.moveTo(left, yOf(v));
-        context.lineTo(width - 10, yOf(v));
+        context.lineTo(width - right, yOf(v));
         context.stroke();
       }
       context.textAlign = "center";
@@ -250,7 +250,7 @@
     });
     const follow = (event) => {
       const {left: from, width} = canvas.getBoundingClientRect();
-      move(Math.round((event.clientX - from - left) / (width - left - 10) * (count - 1)));
+      move(Math.round((event.clientX - from - left) / (width - left - right) * (count - 1)));
     };
     canvas.addEventListener("pointermove", follow);
     canvas.addEventListener("pointerdown", follow);

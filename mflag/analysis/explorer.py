@@ -38,7 +38,7 @@ def clouds(results: dict[str, Any]) -> Markup:
     }
     choose = tag("label", "Colour by ", tag("select"))
     legend = tag("div", class_="legend", role="group", aria_label="groups, to show or hide")
-    shelf = tag("div", class_="clouds")
+    shelf = tag("div", class_="shelf")
     hint = tag(
         "p",
         "Drag a picture, or choose it with the Tab key and turn it with the arrow keys; + and - "

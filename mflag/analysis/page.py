@@ -68,14 +68,13 @@ def _keys(results: Results) -> list[Markup]:
 
 def _ranks(results: Results) -> Section:
     header = [
-        "encoder", "dimensions", "most", "RankMe", "effective rank", "participation ratio",
+        "encoder", "dimensions", "RankMe", "effective rank", "participation ratio",
         "top 1", "top 3", "top 10",
     ]  # fmt: skip
     rows = [
         [
             key,
-            f"{row['dimensions']:,}",
-            f"{row['rank_cap']:,}",
+            join(f"{row['dimensions']:,}", tag("small", f"at most {row['rank_cap']:,}")),
             *[number(row[n], 1) for n in ("rankme", "effective_rank_centred")],
             number(row["participation_ratio"], 1),
             *[percent(round(row[f"top_{k}share"], 3)) for k in ("", "3_", "10_")],
@@ -83,7 +82,7 @@ def _ranks(results: Results) -> Section:
         for key, row in zip(_keys(results), results["rows"], strict=True)
     ]
     caption = (
-        "How many directions are in use. Most: min(n, N), which no rank can exceed. RankMe is "
+        "How many directions are in use. At most: min(n, N), which no rank can exceed. RankMe is "
         "un-centred, the others are centred. Top k: share of the variance that the k strongest "
         "directions hold."
     )

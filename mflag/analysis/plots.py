@@ -11,9 +11,9 @@ from mflag.reporting.plots import Plot, clouds_plot, curves_plot, lines_plot
 _STILL_POINTS = 250
 CURVES = {
     "loss": "Loss",
-    "orthogonality_share": "Gradient share of orthogonality",
+    "orthogonality_share": "Share of orthogonality",
     "effective_rank": "Effective rank (RankMe)",
-    "top_singular_share": "Variance in the strongest direction",
+    "top_singular_share": "Share of the top direction",
 }
 # What the checkpoints' own figure for a curve is called.
 _MEASURED = {"effective_rank": "rankme", "top_singular_share": "top_share"}
@@ -57,7 +57,7 @@ def _clouds(results: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _stride(points: Sequence[Any]) -> int:
-    return max(1, len(points) // _STILL_POINTS)
+    return max(1, -(-len(points) // _STILL_POINTS))
 
 
 def _known(steps: Sequence[int], values: Sequence[float | None]) -> tuple[list[int], list[float]]:

@@ -271,7 +271,7 @@ def clouds_plot(name: str, title: str, clouds: Mapping[str, np.ndarray], axis: s
                 direction.set_label_text(f"{axis} {k_axis}")
                 direction.labelpad = -8
             axes.set(xlim=(-radius, radius), ylim=(-radius, radius), zlim=(-radius, radius))
-            axes.set_box_aspect((1, 1, 1), zoom=0.95)
+            axes.set_box_aspect((1, 1, 1), zoom=0.85)
             axes.set_title(encoder.replace("$", r"\$"), color=colour, fontsize=9, pad=0)
         return _drawn(figure, name, title)
 
