@@ -35,4 +35,6 @@ def join(*content: object) -> Markup:
 
 def plain(content: object) -> str:
     """Return the text of markup, for where no element may stand."""
-    return unescape(re.sub(r"<[^>]*>", "", content)) if isinstance(content, Markup) else str(content)
+    return (
+        unescape(re.sub(r"<[^>]*>", "", content)) if isinstance(content, Markup) else str(content)
+    )

@@ -61,7 +61,7 @@ text-align:right;white-space:nowrap;vertical-align:top}
 th:first-child{text-align:left;padding-left:.4rem}
 thead th{background:var(--soft);border-bottom:2px solid var(--line);vertical-align:bottom}
 tbody th{font-weight:600}
-.words td{text-align:left;white-space:normal;overflow-wrap:anywhere}
+.words td{text-align:left;white-space:normal;overflow-wrap:break-word;max-width:34rem}
 .words th{text-align:left}
 small{display:block;color:var(--quiet);font-size:.8rem;font-weight:400;line-height:1.35}
 .name{white-space:nowrap}
@@ -83,7 +83,9 @@ details{margin:.6rem 0}summary{cursor:pointer;color:var(--accent);padding:.15rem
 code{font:.875em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
 pre{background:var(--soft);border:1px solid var(--line);border-radius:.4rem;
 padding:.7rem .9rem;white-space:pre-wrap}
-dt{font-weight:600;margin-top:.6rem}dd{margin:0;overflow-wrap:anywhere}
+dl{display:grid;grid-template-columns:minmax(7rem,12rem) minmax(0,1fr);gap:.45rem 1.25rem;
+max-width:52rem}
+dt{font-weight:600}dd{margin:0;overflow-wrap:anywhere}
 footer{padding-bottom:2rem;margin-top:1rem}
 @media(min-width:80rem){
 header,.columns,footer{max-width:78rem}
@@ -93,6 +95,7 @@ padding:2.5rem 0 1rem}
 .columns>nav ul{flex-direction:column;flex-wrap:nowrap;gap:.45rem;margin:0}
 .columns>nav a{line-height:1.35}}
 @media(max-width:34rem){body{font-size:15px}h1{font-size:1.4rem}h2{font-size:1.25rem}
+dl{display:block}dt{margin-top:.6rem}
 th,td{padding:.35rem;white-space:normal}table{font-size:.875rem}
 small{font-size:.75rem}.key{margin-right:.3rem}.bar{width:4rem}
 nav a{padding:.35rem 0}

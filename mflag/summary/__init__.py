@@ -1,1 +1,1 @@
-"""One page of everything that the programs found: data, runs, latents, tasks, the paper's tables."""
+"""One page of all that the programs found: data, runs, latents, scores, the paper's tables."""

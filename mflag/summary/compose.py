@@ -1,6 +1,7 @@
 """The page: which parts, in which order."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Iterator
 
 from mflag.downstream.results import provenance
 from mflag.errors import InputError
@@ -20,7 +21,7 @@ from mflag.summary.paper_section import paper_section
 from mflag.summary.paper_tables import column_of
 from mflag.summary.prepared_data import data_section
 from mflag.summary.training_runs import runs_section
-from mflag.summary.wording import dataset_words, without_places
+from mflag.summary.wording import dataset_words
 
 # In the page's head: tells a page of this program from other files.
 MARK = '<meta name="generator" content="mflag.report">'
@@ -46,17 +47,19 @@ def compose_page(findings: Findings, title: str, embed_images: bool) -> str:
         InputError: a file lacks what this version needs of it.
     """
     evaluations = [item for item in findings.of("evaluation") if is_known(item)]
-    analyses = findings.of("analysis")
+    analyses, prepared = findings.of("analysis"), findings.of("data")
     taken = {"data", "pre-training", "at-a-glance", "paper", "sources", "main"}
-    found = [
-        _checked(evaluations, lambda: glance_section(evaluations)),
-        _checked(findings.of("data"), lambda: data_section(findings.of("data"))),
-        runs_section(findings.of("run")),
-    ]
+    with _naming(evaluations):
+        found = [glance_section(evaluations)]
+    with _naming(prepared):
+        found.append(data_section(prepared))
+    found.append(runs_section(findings.of("run"), _encoders(evaluations, analyses)))
     for item in analyses:
-        found.append(_checked([item], lambda: analysis_section(item, analyses, taken)))  # noqa: B023
+        with _naming([item]):
+            found.append(analysis_section(item, analyses, taken))
     for item in evaluations:
-        found.append(_checked([item], lambda: evaluation_section(item, evaluations, embed_images, taken)))  # noqa: B023
+        with _naming([item]):
+            found.append(evaluation_section(item, evaluations, embed_images, taken))
     found += [paper_section(any(map(_has_column, evaluations))), _sources(findings)]
     kept = [section for section in found if section is not None]
     return render_page(title, _lead(findings), kept, MARK)
@@ -68,10 +71,11 @@ def pictures_of_real_studies(findings: Findings) -> list[Found]:
     return [item for item in known if not is_generated(item) and has_pictures(item)]
 
 
-def _checked(items: list[Found], make: Callable[[], Section | None]) -> Section | None:
-    """Make a section; what a file lacks is an error that names it."""
+@contextlib.contextmanager
+def _naming(items: list[Found]) -> Iterator[None]:
+    """Turn what a file lacks into an error that names it."""
     try:
-        return make()
+        yield
     except (KeyError, TypeError) as error:
         names = ", ".join(str(item.path) for item in items)
         program = KINDS[items[0].path.name].program
@@ -80,15 +84,20 @@ def _checked(items: list[Found], make: Callable[[], Section | None]) -> Section 
         ) from error
 
 
+def _encoders(evaluations: list[Found], analyses: list[Found]) -> list[str]:
+    """Names of all encoders, in their order."""
+    names = [e["name"] for item in evaluations for e in item.content["encoders"]]
+    names += [row["encoder"] for item in analyses for row in item.content["rows"]]
+    return list(dict.fromkeys(names))
+
+
 def _has_column(item: Found) -> bool:
     return column_of(item.content["task"], item.content["data"]["dataset"]) is not None
 
 
 def _lead(findings: Findings) -> Markup:
     counts = {kind: len(findings.of(kind)) for kind in _COUNTED}
-    words = [
-        f"{count:,} {_COUNTED[kind][count > 1]}" for kind, count in counts.items() if count
-    ]
+    words = [f"{count:,} {_COUNTED[kind][count > 1]}" for kind, count in counts.items() if count]
     evaluated = [item.content["data"]["dataset"] for item in findings.of("evaluation")]
     datasets = list(dict.fromkeys(map(dataset_words, evaluated)))
     on = f" Evaluated on {', '.join(datasets)}." if datasets else ""
@@ -120,7 +129,7 @@ def _sources(findings: Findings) -> Section:
         [
             f"{item.name}/{item.path.name}",
             KINDS[item.path.name].program,
-            without_places(item.content.get("command", MISSING)),
+            tag("code", item.content["command"]) if "command" in item.content else MISSING,
             item.content.get("machine", MISSING),
         ]
         for item in findings.items

@@ -68,7 +68,10 @@ def glance_section(found: list[Found]) -> Section | None:
     for task in TASKS:
         of_task = [item for item in found if item.content["task"] == task]
         metrics = dict.fromkeys(
-            row["metric"] for f in of_task for row in f.content["summary"] if "/" not in row["metric"]
+            row["metric"]
+            for f in of_task
+            for row in f.content["summary"]
+            if "/" not in row["metric"]
         )
         tables = [_glance_table(of_task, metric) for metric in metrics]
         if tables:
@@ -92,7 +95,9 @@ def _glance_table(found: list[Found], metric: str) -> Markup:
         scores = [row for row in item.content["summary"] if row["metric"] == metric]
         for encoder, protocol in dict.fromkeys((r["encoder"], r["protocol"]) for r in scores):
             by_fraction = {
-                r["fraction"]: r for r in scores if (r["encoder"], r["protocol"]) == (encoder, protocol)
+                r["fraction"]: r
+                for r in scores
+                if (r["encoder"], r["protocol"]) == (encoder, protocol)
             }
             data = [dataset_words(item.content["data"]["dataset"])] + [item.name] * several
             name = join(encoder, tag("small", ", ".join([protocol, *data])))

@@ -104,7 +104,9 @@ def find(folders: list[Path]) -> Findings:
                 findings.inside[owner] = findings.inside.get(owner, 0) + 1
             else:
                 findings.items.append(_read(path, name))
-        if len(findings.items) == before and not any(path.resolve() in seen for path, _ in _files(folder)):
+        if len(findings.items) == before and not any(
+            path.resolve() in seen for path, _ in _files(folder)
+        ):
             known = ", ".join(KINDS)
             raise InputError(
                 f"{folder} holds nothing to report; give folders that hold one of {known}"
@@ -122,7 +124,7 @@ def _files(folder: Path) -> Iterator[tuple[Path, Path | None]]:
         if "ablation.json" in files and within is None:
             ablations.append(here)
         for name in sorted(files):
-            if name in KINDS or name.endswith(".json") and name not in _COMPANIONS:
+            if name in KINDS or (name.endswith(".json") and name not in _COMPANIONS):
                 yield here / name, within
 
 

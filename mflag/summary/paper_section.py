@@ -55,7 +55,9 @@ def beside_section(results: dict[str, Any]) -> Section | None:
         "Left: measured here. Right: printed in the paper, on the same set of images. The two "
         "were not measured together."
     )
-    warnings = [paragraph(tag("strong", "Read with care. "), caveat, " ", _SPREAD, class_="warning")]
+    warnings = [
+        paragraph(tag("strong", "Read with care. "), caveat, " ", _SPREAD, class_="warning")
+    ]
     return Section("beside-the-paper", "Beside the paper", join(text, tables, *warnings))
 
 

@@ -156,9 +156,7 @@ ALL_EMPTY_DICE = {"rsna": 76.56, "siim": 77.86}
 
 def column_of(task: str, dataset: str) -> str | None:
     """Return the column of the paper that has this task and set of images, or None."""
-    return next(
-        (key for key, c in COLUMNS.items() if (c.task, c.dataset) == (task, dataset)), None
-    )
+    return next((key for key, c in COLUMNS.items() if (c.task, c.dataset) == (task, dataset)), None)
 
 
 def table_of(key: str) -> PaperTable:

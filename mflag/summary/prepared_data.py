@@ -36,7 +36,8 @@ def _one(items: list[Found], anchor: str) -> Section:
     info, folder = items[0].content, items[0].path.parent
     names = ", ".join(item.name for item in items)
     body = join(_funnel(folder), _facts(info, names), _rejected(folder, info), _remarks(info))
-    return Section(anchor, f"{dataset_words(info['dataset'])} ({items[0].name})", body)
+    title = f"{dataset_words(info['dataset'])} ({items[0].name})"
+    return Section(anchor, title[0].upper() + title[1:], body)
 
 
 def _funnel(folder: Path) -> Markup:

@@ -35,11 +35,19 @@ _MOST_POINTS = 500
 Points = dict[str, tuple[list[float], list[float]]]
 
 
-def runs_section(found: list[Found]) -> Section | None:
-    """Return learning curves of all runs together, and their settings; None without runs."""
-    runs = {item.name: _read_log(item.path) for item in found}
-    if not runs:
+def runs_section(found: list[Found], encoders: list[str]) -> Section | None:
+    """Return learning curves of all runs together, and their settings; None without runs.
+
+    Args:
+        found: the runs.
+        encoders: names that other parts of the page use; runs of these come first, in their order,
+            and so get the same colours.
+    """
+    if not found:
         return None
+    order = {name: place for place, name in enumerate(encoders)}
+    found = sorted(found, key=lambda f: order.get(f.name.rpartition("/")[2], len(order)))
+    runs = {item.name: _read_log(item.path) for item in found}
     settings = {item.name: _read_settings(item.path.parent) for item in found}
     parts = [
         Section("curves", "Learning curves", _curves(runs)),
@@ -104,8 +112,8 @@ def _curves(runs: dict[str, list[dict[str, Any]]]) -> Markup:
         drawn = []
         for figure, title in CURVES.items():
             series = {name: _series(runs[name], figure) for name in group}
-            series = {name: points for name, points in series.items() if points[0]}
-            if not series:
+            # One that did not log this figure stays, so that the others keep their colours.
+            if not any(steps for steps, _ in series.values()):
                 continue
             words = {"x": "training step", "y": title}
             plot = curves_plot(f"curve_{place}_{figure}", f"{title} by step", series, words)
@@ -133,7 +141,11 @@ def _series(points: list[dict[str, Any]], figure: str) -> tuple[list[float], lis
 
 def _range_words(series: Points) -> str:
     """First and last value of each run, for those who do not see the curve."""
-    return "; ".join(f"{name} {y[0]:.3g} to {y[-1]:.3g}" for name, (_, y) in series.items()) + "."
+    words = [
+        f"{name} {y[0]:.3g} to {y[-1]:.3g}" if y else f"{name} none"
+        for name, (_, y) in series.items()
+    ]
+    return f"First and last value: {'; '.join(words)}."
 
 
 def _last(runs: dict[str, list[dict[str, Any]]]) -> Markup:
@@ -193,9 +205,7 @@ _MAIN_KEYS = (
 )  # fmt: skip
 
 
-def _settings_table(
-    caption: str, keys: list[str], settings: dict[str, dict[str, Any]]
-) -> Markup:
+def _settings_table(caption: str, keys: list[str], settings: dict[str, dict[str, Any]]) -> Markup:
     """A row a setting; one column where all runs agree."""
     agree = all(len({str(v.get(k, MISSING)) for v in settings.values()}) == 1 for k in keys)
     names = ["all runs" if len(settings) > 1 else next(iter(settings))] if agree else list(settings)
