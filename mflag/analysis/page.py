@@ -211,7 +211,7 @@ def provenance_section(results: Results) -> Section:
     versions = ", ".join(f"{name} {v}" for name, v in results["versions"].items())
     command = tag("pre", tag("code", results["command"]))
     body = join(
-        table("Encoders.", header, rows, holds_words=True), tag("h3", "Command"), command, paragraph(versions),
-        paragraph(results["machine"]),
+        table("Encoders.", header, rows, holds_words=True), tag("h3", "Command"), command,
+        paragraph(versions), paragraph(results["machine"]),
     )  # fmt: skip
     return Section("provenance", "Where it comes from", body)
