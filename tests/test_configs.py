@@ -9,6 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from mflag.cli_help import print_help
+from mflag.config.ablate import AblateConfig
 from mflag.config.evaluate import EvaluateConfig
 from mflag.config.export import ExportConfig
 from mflag.config.prepare import PrepareConfig
@@ -25,6 +26,7 @@ PROGRAMS = {
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
     "export": ExportConfig,
+    "ablate": AblateConfig,
 }
 GROUPS = {  # group: a program that reads it
     "data": "train", "text": "train", "loss": "train", "optim": "train", "feed": "train",
