@@ -8,6 +8,8 @@ from mflag.errors import InputError
 from mflag.reporting.markup import Markup, join, tag
 from mflag.reporting.page import Section, bullets, paragraph, render_page
 from mflag.reporting.tables import MISSING, table
+from mflag.summary.ablations import ablation_section
+from mflag.summary.ablations import has_column as ablations_of_paper
 from mflag.summary.analyses import analysis_section
 from mflag.summary.evaluations import (
     evaluation_section,
@@ -48,6 +50,8 @@ def compose_page(findings: Findings, title: str, embed_images: bool) -> str:
     """
     evaluations = [item for item in findings.of("evaluation") if is_known(item)]
     analyses, prepared = findings.of("analysis"), findings.of("data")
+    ablations = findings.of("ablation")
+    has_column = any(map(_has_column, evaluations))
     taken = {"data", "pre-training", "at-a-glance", "paper", "sources", "main"}
     with _naming(evaluations):
         found = [glance_section(evaluations)]
@@ -60,7 +64,11 @@ def compose_page(findings: Findings, title: str, embed_images: bool) -> str:
     for item in evaluations:
         with _naming([item]):
             found.append(evaluation_section(item, evaluations, embed_images, taken))
-    found += [paper_section(any(map(_has_column, evaluations))), _sources(findings)]
+    for item in ablations:
+        with _naming([item]):
+            found.append(ablation_section(item, taken))
+            has_column |= ablations_of_paper(item)
+    found += [paper_section(has_column), _sources(findings)]
     kept = [section for section in found if section is not None]
     return render_page(title, _lead(findings), kept, MARK)
 

@@ -31,12 +31,18 @@ _PROVENANCE = ("command", "versions", "machine")
 KINDS = {
     "prepared.json": Kind("data", "mflag.prepare", (1, 2), ("dataset", "count", "options")),
     "metrics.jsonl": Kind("run", "mflag.train", (), ()),
-    "analysis.json": Kind("analysis", "mflag.analyze", (1,), ("rows", *_PROVENANCE)),
+    "analysis.json": Kind(
+        "analysis", "mflag.analyze", (1,),
+        ("rows", "points", "trajectory", "data", "notes", *_PROVENANCE),
+    ),
     "results.json": Kind(
         "evaluation", "mflag.evaluate", (1,),
         ("task", "rows", "summary", "data", "options", "encoders", "notes", *_PROVENANCE),
     ),
-    "ablation.json": Kind("ablation", "mflag.ablate", (1,), ("rows", *_PROVENANCE)),
+    "ablation.json": Kind(
+        "ablation", "mflag.ablate", (1,),
+        ("summary", "variants", "data", "reference", "failures", *_PROVENANCE),
+    ),
 }  # fmt: skip
 # Stand beside the files above and are read with them.
 _COMPANIONS = {"funnel.json", "pictures.json"}
@@ -99,7 +105,7 @@ def find(folders: list[Path]) -> Findings:
             name = _name(path.parent, folder, label)
             if path.name not in KINDS:
                 findings.unknown.append(f"{name}/{path.name}")
-            elif ablation is not None:
+            elif ablation is not None and path.name != "prepared.json":
                 owner = _name(ablation, folder, label)
                 findings.inside[owner] = findings.inside.get(owner, 0) + 1
             else:

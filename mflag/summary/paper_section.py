@@ -17,7 +17,7 @@ from mflag.summary.paper_tables import (
     table_of,
 )
 
-_SPREAD = (
+NO_SPREAD = (
     "The paper prints neither seeds nor a spread nor a test of significance: a difference of a "
     "point or less between two of its figures means nothing by itself."
 )
@@ -56,7 +56,7 @@ def beside_section(results: dict[str, Any]) -> Section | None:
         "were not measured together."
     )
     warnings = [
-        paragraph(tag("strong", "Read with care. "), caveat, " ", _SPREAD, class_="warning")
+        paragraph(tag("strong", "Read with care. "), caveat, " ", NO_SPREAD, class_="warning")
     ]
     return Section("beside-the-paper", "Beside the paper", join(text, tables, *warnings))
 
@@ -74,7 +74,7 @@ def paper_section(has_matching: bool) -> Section:
         "orientation, about another kind of data, and cannot be compared with ours."
     )
     remarks: list[object] = [
-        _SPREAD,
+        NO_SPREAD,
         join(
             "Every Dice of RSNA and SIIM in Table 3 lies below the score of a predictor that marks "
             "nothing, if Dice is averaged over all images with 1 for an empty pair: ",
@@ -98,7 +98,10 @@ def paper_section(has_matching: bool) -> Section:
 def _ours(results: dict[str, Any], metric: str) -> Markup:
     names, fractions = series_names(results), results["options"]["fraction"]
     rows = [
-        [key_of(series.name, names), *[_cell(find(results, series, f, metric)) for f in fractions]]
+        [
+            key_of(series.name, names),
+            *[score_cell(find(results, series, f, metric)) for f in fractions],
+        ]
         for series in series_of(results)
         if any(find(results, series, f, metric) for f in fractions)
     ]
@@ -106,7 +109,8 @@ def _ours(results: dict[str, Any], metric: str) -> Markup:
     return table(caption, ["encoder", *map(percent, fractions)], rows)
 
 
-def _cell(row: dict[str, Any] | None) -> Markup:
+def score_cell(row: dict[str, Any] | None) -> Markup:
+    """Return a score of ours and its interval in %, as the paper prints its own; None is a dash."""
     if row is None:
         return Markup(MISSING)
     low, high = row["ci_low"], row["ci_high"]
@@ -116,7 +120,7 @@ def _cell(row: dict[str, Any] | None) -> Markup:
 
 
 def _paper_column(of: PaperTable, key: str) -> Markup:
-    rows = [[row.name, *_figures(row, key, of)] for row in of.rows]
+    rows = [[row.name, *figures(row, key, of)] for row in of.rows]
     caption = f"The paper's Table {of.number}, {COLUMNS[key].title} in %. Bold as printed."
     return table(caption, ["method", *map(percent, of.fractions)], rows)
 
@@ -131,13 +135,14 @@ def _whole(of: PaperTable) -> Markup:
             header.append(join(COLUMNS[key].title, *below))
     rows = []
     for row in of.rows:
-        cells = [figure for key in of.columns for figure in _figures(row, key, of)]
+        cells = [figure for key in of.columns for figure in figures(row, key, of)]
         name = tag("strong" if row.bold_parameters else "span", _one_digit(row.parameters))
         rows.append([row.name, *[name] * has_parameters, *cells])
     return table(f"The paper's Table {of.number}. {of.title}.", header, rows)
 
 
-def _figures(row: PaperRow, key: str, of: PaperTable) -> list[Markup]:
+def figures(row: PaperRow, key: str, of: PaperTable) -> list[Markup]:
+    """Return what a row of the paper's table holds in a column, bold as printed."""
     bold = row.bold.get(key, ())
     return [
         tag("strong" if k in bold else "span", _one_digit(value))
