@@ -3,7 +3,8 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import matplotlib
@@ -54,14 +55,24 @@ class Plot:
     Attributes:
         name: file name without suffix.
         title: one line, read out by screen readers.
-        svg: a file's content, on white.
-        png: a file's content, on white.
+        svg: a file's content, transparent.
+        figure: what it was drawn from.
     """
 
     name: str
     title: str
     svg: bytes
-    png: bytes
+    figure: Figure = field(repr=False, compare=False)
+
+    @cached_property
+    def png(self) -> bytes:
+        """A file's content, on white; drawn when first asked for, a page needs none."""
+        png = io.BytesIO()
+        with matplotlib.rc_context(_STYLE):
+            self.figure.savefig(
+                png, format="png", dpi=200, facecolor="white", metadata={"Software": None}
+            )
+        return png.getvalue()
 
     def inline(self, caption: str) -> Markup:
         """Return the plot for a page, in the page's colours, without anything to fetch."""
@@ -288,7 +299,6 @@ def _legend(figure: Figure, names: Sequence[str]) -> None:
 
 
 def _drawn(figure: Figure, name: str, title: str) -> Plot:
-    svg, png = io.BytesIO(), io.BytesIO()
+    svg = io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Title": title})
-    figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={"Software": None})
-    return Plot(name, title, svg.getvalue(), png.getvalue())
+    return Plot(name, title, svg.getvalue(), figure)

@@ -107,23 +107,25 @@ def _flat(content: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
 def _curves(runs: dict[str, list[dict[str, Any]]]) -> Markup:
     names = list(runs)
     groups = [names[k : k + _RUNS_A_FIGURE] for k in range(0, len(names), _RUNS_A_FIGURE)]
-    parts: list[Markup] = []
+    parts = []
     for place, group in enumerate(groups):
-        drawn = []
-        for figure, title in CURVES.items():
-            series = {name: _series(runs[name], figure) for name in group}
-            # One that did not log this figure stays, so that the others keep their colours.
-            if not any(steps for steps, _ in series.values()):
-                continue
-            words = {"x": "training step", "y": title}
-            plot = curves_plot(f"curve_{place}_{figure}", f"{title} by step", series, words)
-            drawn.append(tag("div", tag("h3", title), plot.inline(_range_words(series))))
-        if len(groups) > 1:
-            heading = f"Runs {group[0]} to {group[-1]}" if len(group) > 1 else f"Run {group[0]}"
-            parts.append(details(heading, *drawn) if place else join(*drawn))
-        else:
-            parts.append(tag("div", *drawn, class_="pair"))
+        drawn = _drawn({name: runs[name] for name in group}, f"curve_{place}")
+        several = f" to {group[-1]}" if len(group) > 1 else ""
+        parts.append(details(f"{group[0]}{several}", drawn) if place else drawn)
     return join(*parts) if any(parts) else paragraph("No run has logged a figure yet.")
+
+
+def _drawn(runs: dict[str, list[dict[str, Any]]], name: str) -> Markup:
+    """A plot a figure, each with all runs; nothing where none was logged."""
+    drawn = []
+    for figure, title in CURVES.items():
+        series = {run: _series(points, figure) for run, points in runs.items()}
+        # One that did not log this figure stays, so that the others keep their colours.
+        if any(steps for steps, _ in series.values()):
+            words = {"x": "training step", "y": title}
+            plot = curves_plot(f"{name}_{figure}", f"{title} by step", series, words)
+            drawn.append(tag("div", tag("h3", title), plot.inline(_range_words(series))))
+    return tag("div", *drawn, class_="pair") if drawn else Markup("")
 
 
 def _series(points: list[dict[str, Any]], figure: str) -> tuple[list[float], list[float]]:
