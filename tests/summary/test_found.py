@@ -5,7 +5,7 @@ import pytest
 
 from mflag.errors import InputError
 from mflag.summary.found import find
-from tests.summary.conftest import copy_evaluation, write, write_ablation, write_data, write_log
+from tests.summary.written_runs import copy_evaluation, write, write_ablation, write_data, write_log
 
 
 def names(findings, kind):

@@ -10,7 +10,7 @@ from mflag.reporting.page import DISCLAIMER
 from mflag.summary.compose import compose_page, pictures_of_real_studies
 from mflag.summary.found import find
 from tests.page_outline import Outline
-from tests.summary.conftest import (
+from tests.summary.written_runs import (
     ATTACK,
     copy_evaluation,
     write,
@@ -114,7 +114,7 @@ def test_the_same_data_in_two_folders_are_shown_once(outline):
 
 
 def test_the_funnel_has_counts_shares_and_published_ones(outline):
-    assert "frontallateral 10 100 10 – 90.9\N{NO-BREAK SPACE}%" in outline.shown
+    assert "frontal lateral 10 100 10 – 90.9 %" in outline.shown
     assert "cannot be decoded 2" in outline.shown and "a.png" not in outline.shown
 
 
