@@ -12,6 +12,7 @@ from mflag.summary.ablations import ablation_section
 from mflag.summary.ablations import has_column as ablations_of_paper
 from mflag.summary.analyses import analysis_section
 from mflag.summary.evaluations import (
+    by_task,
     evaluation_section,
     glance_section,
     has_pictures,
@@ -48,7 +49,7 @@ def compose_page(findings: Findings, title: str, embed_images: bool) -> str:
     Raises:
         InputError: a file lacks what this version needs of it.
     """
-    evaluations = [item for item in findings.of("evaluation") if is_known(item)]
+    evaluations = by_task([item for item in findings.of("evaluation") if is_known(item)])
     analyses, prepared = findings.of("analysis"), findings.of("data")
     ablations = findings.of("ablation")
     has_column = any(map(_has_column, evaluations))

@@ -10,7 +10,14 @@ from mflag.reporting.parts import nested, slug
 from mflag.reporting.tables import MISSING, estimate, percent, table
 from mflag.summary.found import Found
 from mflag.summary.paper_section import beside_section
-from mflag.summary.wording import GENERATED, dataset_words, metric_words, task_words
+from mflag.summary.wording import (
+    BASELINES,
+    GENERATED,
+    HEADLINES,
+    dataset_words,
+    metric_words,
+    task_words,
+)
 
 
 def is_known(found: Found) -> bool:
@@ -64,19 +71,7 @@ def glance_section(found: list[Found]) -> Section | None:
     """Return a table for each score that summarises a task; None without evaluations."""
     if not found:
         return None
-    parts: list[Markup] = []
-    for task in TASKS:
-        of_task = [item for item in found if item.content["task"] == task]
-        metrics = dict.fromkeys(
-            row["metric"]
-            for f in of_task
-            for row in f.content["summary"]
-            if "/" not in row["metric"]
-        )
-        tables = [_glance_table(of_task, metric) for metric in metrics]
-        if tables:
-            folded = details("Other scores of this task", *tables[1:]) if tables[1:] else ""
-            parts.append(join(tag("h3", task_words(task)), tables[0], folded))
+    parts = [_task_at_a_glance([f for f in found if f.content["task"] == task]) for task in TASKS]
     text = paragraph(
         "Mean over label draws; below it the 95 % interval over test patients, and the standard "
         "deviation (sd) between draws. Scores of different datasets or label policies cannot be "
@@ -85,24 +80,48 @@ def glance_section(found: list[Found]) -> Section | None:
     return Section("at-a-glance", "Scores at a glance", join(text, *parts))
 
 
-def _glance_table(found: list[Found], metric: str) -> Markup:
-    fractions = sorted(
-        {r["fraction"] for f in found for r in f.content["summary"] if r["metric"] == metric}
+def by_task(found: list[Found]) -> list[Found]:
+    """Return evaluations in the order of the tasks, and by name within one."""
+    order = list(TASKS)
+    return sorted(found, key=lambda item: order.index(item.content["task"]))
+
+
+def _task_at_a_glance(found: list[Found]) -> Markup:
+    """The headlines of a task side by side, its other scores folded."""
+    if not found:
+        return Markup("")
+    task = found[0].content["task"]
+    measured = dict.fromkeys(
+        row["metric"] for f in found for row in f.content["summary"] if "/" not in row["metric"]
     )
-    several = len(found) > 1
-    rows = []
-    for item in found:
-        scores = [row for row in item.content["summary"] if row["metric"] == metric]
-        for encoder, protocol in dict.fromkeys((r["encoder"], r["protocol"]) for r in scores):
-            by_fraction = {
-                r["fraction"]: r
-                for r in scores
-                if (r["encoder"], r["protocol"]) == (encoder, protocol)
-            }
-            data = [dataset_words(item.content["data"]["dataset"])] + [item.name] * several
-            name = join(encoder, tag("small", ", ".join([protocol, *data])))
-            rows.append([name, *[_score(by_fraction.get(f)) for f in fractions]])
-    return table(f"{metric_words(metric)}.", ["encoder", *map(percent, fractions)], rows)
+    beside = {name for main in measured for name in BASELINES.get(main, ())}
+    metrics = [metric for metric in measured if metric not in beside]
+    first = [metric for metric in HEADLINES.get(task, ()) if metric in metrics] or metrics[:1]
+    tables = [_glance_table(found, metric) for metric in first]
+    others = [_glance_table(found, metric) for metric in metrics if metric not in first]
+    folded = details(f"Other scores of {task_words(task).lower()}", *others) if others else ""
+    return join(tag("h3", task_words(task)), tag("div", *tables, class_="pair"), folded)
+
+
+def _glance_table(found: list[Found], metric: str) -> Markup:
+    """A row an encoder and protocol of each evaluation, a column a share of the labels."""
+    several, rows = len(found) > 1, []
+    wanted = (metric, *BASELINES.get(metric, ()))
+    scores = [
+        (item, row) for item in found for row in item.content["summary"] if row["metric"] in wanted
+    ]
+    fractions = sorted({row["fraction"] for _, row in scores})
+    keys = ("metric", "encoder", "protocol")
+    series: dict[tuple[str, ...], dict[float, dict[str, Any]]] = {}
+    for item, row in scores:
+        key = (item.name, item.content["data"]["dataset"], *(row[k] for k in keys))
+        series.setdefault(key, {})[row["fraction"]] = row
+    for (name, dataset, _, encoder, protocol), by_fraction in series.items():
+        where = [dataset_words(dataset)] + [name] * several
+        shown = join(encoder, tag("small", ", ".join([protocol, *where])))
+        rows.append([shown, *[_score(by_fraction.get(f)) for f in fractions]])
+    header = [percent(f) if f else "no labels" for f in fractions]
+    return table(f"{metric_words(metric)}.", ["encoder", *header], rows)
 
 
 def _score(row: dict[str, Any] | None) -> Markup:

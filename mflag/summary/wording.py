@@ -18,9 +18,29 @@ METRICS = {
     "unmentioned_r2": "Mean R² of what no report mentions",
     "dice_all": "Dice over all images, where nothing marked on an image without lesion counts 1",
     "dice_positive": "Dice over images with a lesion",
-    "dice_all_empty_baseline": "Dice over all images of a predictor that marks nothing",
+    "dice_pooled": "Dice over the pixels of all images together",
+    "empty_specificity": "Share of images without lesion on which nothing is marked",
     "map_mgca": "mAP, MGCA's protocol (only images with boxes and with predictions)",
     "map_full": "mAP over all images",
+    "median_rank": "Median rank of an image's own report",
+}
+# Shown first, by task; every other score is folded.
+HEADLINES = {
+    "classification": ("macro_auc",),
+    "segmentation": ("dice_all", "dice_positive"),
+    "detection": ("map_mgca", "map_full"),
+    "retrieval": ("recall@10",),
+    "zero_shot": ("macro_auc",),
+}
+# Baselines that are scores of their own, by the score that they belong to.
+BASELINES = {
+    "dice_all": ("dice_all_empty_baseline", "dice_all_ones_baseline"),
+    "dice_positive": ("dice_positive_ones_baseline",),
+}
+_FAMILIES = {
+    "recall@": "Share of images whose own report is among the first {}",
+    "precision_exact@": "Share of an image's own report among the first {}",
+    "precision_findings@": "Share of reports with exactly the image's findings among the first {}",
 }
 GENERATED = "phantom"
 # /home/me/x or C:\x: a folder of some machine, which the page does not name.
@@ -39,7 +59,10 @@ def task_words(name: str) -> str:
 
 def metric_words(name: str) -> str:
     """What a score is."""
-    return METRICS.get(name, name)
+    family, at, rank = name.partition("@")
+    return (
+        _FAMILIES[family + at].format(rank) if family + at in _FAMILIES else METRICS.get(name, name)
+    )
 
 
 def without_places(value: object) -> str:
