@@ -12,10 +12,19 @@ class Outline(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.open, self.ids, self.targets, self.images = [], [], [], []
-        self.headings, self.captions, self.loads, self.scripts = [], [], [], []
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.targets: list[str] = []
+        self.images: list[dict] = []
+        self.headings: list[list] = []
+        self.captions: list[str] = []
+        self.loads: list[str] = []
+        self.scripts: list[list[str]] = []
+        self.regions: list[dict] = []
+        self.landmarks: list[tuple] = []
+        self.text: list[str] = []
+        self.handlers: list[str] = []
         self.tables = self.headers_without_scope = 0
-        self.regions, self.landmarks, self.text, self.handlers = [], [], [], []
         self.feed(page)
         assert self.open == [], f"never closed: {self.open}"
 

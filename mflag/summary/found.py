@@ -97,8 +97,9 @@ def find(folders: list[Path]) -> Findings:
         if not folder.is_dir():
             what = "a file" if folder.exists() else "missing"
             raise InputError(f"runs names {str(folder)!r}, which is {what}; give folders")
-        before = len(findings.items)
+        known = 0
         for path, ablation in _files(folder):
+            known += path.name in KINDS
             if path.resolve() in seen:
                 continue
             seen.add(path.resolve())
@@ -110,12 +111,10 @@ def find(folders: list[Path]) -> Findings:
                 findings.inside[owner] = findings.inside.get(owner, 0) + 1
             else:
                 findings.items.append(_read(path, name))
-        if len(findings.items) == before and not any(
-            path.resolve() in seen for path, _ in _files(folder)
-        ):
-            known = ", ".join(KINDS)
+        if not known:
             raise InputError(
-                f"{folder} holds nothing to report; give folders that hold one of {known}"
+                f"{folder} holds nothing to report; give folders that hold one of "
+                f"{', '.join(KINDS)}"
             )
     return findings
 

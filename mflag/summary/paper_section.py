@@ -16,7 +16,7 @@ from mflag.summary.paper_tables import (
     column_of,
     table_of,
 )
-from mflag.summary.wording import BASELINES
+from mflag.summary.wording import BASELINES, metric_words
 
 NO_SPREAD = (
     "The paper prints neither seeds nor a spread nor a test of significance: a difference of a "
@@ -109,7 +109,10 @@ def _ours(results: dict[str, Any], metric: str) -> Markup:
     for baseline in BASELINES.get(metric, ()):
         found = [row for row in results["summary"] if row["metric"] == baseline]
         rows += [[row["encoder"], *[score_cell(row)] * len(fractions)] for row in found]
-    caption = f"Measured here: {metric} in %, mean over label draws, below it the 95 % interval."
+    caption = (
+        f"Measured here, in %: {metric_words(metric)}. Mean over label draws, below it the 95 % "
+        "interval."
+    )
     return table(caption, ["encoder", *map(percent, fractions)], rows)
 
 

@@ -124,7 +124,9 @@ _AT_ONE_PERCENT = ("mimic", "chexpert", "nih", "siim", "rsna_map")
 
 
 def _variant(name: str, parameters: float | None, *values: float) -> PaperRow:
-    cells = {key: (value,) for key, value in zip(_AT_ONE_PERCENT, values, strict=True)}
+    cells: dict[str, tuple[float, ...]] = {
+        key: (value,) for key, value in zip(_AT_ONE_PERCENT, values, strict=True)
+    }
     return PaperRow(name, parameters, cells)
 
 

@@ -60,9 +60,8 @@ def task_words(name: str) -> str:
 def metric_words(name: str) -> str:
     """What a score is."""
     family, at, rank = name.partition("@")
-    return (
-        _FAMILIES[family + at].format(rank) if family + at in _FAMILIES else METRICS.get(name, name)
-    )
+    words = _FAMILIES.get(family + at)
+    return words.format(rank) if words else METRICS.get(name, name)
 
 
 def without_places(value: object) -> str:

@@ -90,6 +90,12 @@ def test_a_folder_that_cannot_serve_is_refused(tmp_path, what):
         find([folder])
 
 
+def test_files_of_no_known_kind_alone_are_nothing_to_report(tmp_path):
+    write(tmp_path / "kernels.json", {"rows": []})
+    with pytest.raises(InputError, match="holds nothing"):
+        find([tmp_path])
+
+
 def test_an_empty_folder_beside_a_full_one_is_refused(lab, tmp_path):
     with pytest.raises(InputError, match="holds nothing"):
         find([lab, tmp_path])

@@ -1,6 +1,7 @@
 """The whole page of a folder with hostile names, without a browser."""
 
 import itertools
+import json
 import re
 
 import pytest
@@ -183,6 +184,21 @@ def test_many_runs_keep_colours_of_their_own(tmp_path):
 def test_scores_stand_at_a_glance_by_task_and_score(outline):
     assert "Macro AUC." in outline.captions
     assert "mflag linear, NIH ChestX-ray14, evaluations/nih/three" in outline.shown
+
+
+def test_a_baseline_that_is_a_score_of_its_own_stands_among_the_encoders(made, tmp_path):
+    copy_evaluation(made, tmp_path, pictures=False)
+    content = json.loads((tmp_path / "results.json").read_text())
+    row = next(r for r in content["summary"] if r["metric"] == "macro_auc")
+    empty = {"encoder": "all_empty", "protocol": "none", "fraction": 0.0, "value": 0.7656}
+    content["summary"] += [
+        row | empty | {"metric": "dice_all_empty_baseline"}, row | {"metric": "dice_all"},
+    ]  # fmt: skip
+    write(tmp_path / "results.json", content)
+    page = page_of(tmp_path)
+    table = next(t for t in re.findall(r"<table>.*?</table>", page, re.S) if ">Dice over all" in t)
+    assert "no labels" in table and "all_empty" in table and "0.766" in table and "mflag" in table
+    assert "dice_all_empty_baseline" not in page
 
 
 def test_pictures_and_text_of_real_studies_are_left_out_and_this_is_said(page):
