@@ -9,10 +9,12 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from mflag.cli_help import print_help
+from mflag.config.ablate import AblateConfig
 from mflag.config.analyze import AnalyzeConfig
 from mflag.config.evaluate import EvaluateConfig
 from mflag.config.export import ExportConfig
 from mflag.config.prepare import PrepareConfig
+from mflag.config.report import ReportConfig
 from mflag.config.train import TrainConfig
 from mflag.losses.presets import ORTHOGONALITY_PRESETS
 from mflag.models.projector import build_projector
@@ -27,6 +29,8 @@ PROGRAMS = {
     "evaluate": EvaluateConfig,
     "analyze": AnalyzeConfig,
     "export": ExportConfig,
+    "report": ReportConfig,
+    "ablate": AblateConfig,
 }
 GROUPS = {  # group: a program that reads it
     "data": "train", "text": "train", "loss": "train", "optim": "train", "feed": "train",

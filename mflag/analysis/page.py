@@ -22,8 +22,8 @@ def build_page(results: Results, plots: Mapping[str, Plot]) -> str:
     """
     dataset = results["data"]["dataset"]
     where = "generated studies" if dataset == "phantom" else dataset
-    kept = [*sections(results, plots), _method(results), _provenance(results)]
-    return render_page(f"Latents of {where}", _lead(results), kept)
+    kept = [*sections(results, plots), method_section(results), provenance_section(results)]
+    return render_page(f"Latents of {where}", lead(results), kept)
 
 
 def sections(
@@ -47,7 +47,8 @@ def sections(
     return found
 
 
-def _lead(results: Results) -> Markup:
+def lead(results: Results) -> Markup:
+    """Return what a hurried reader must see first."""
     data = results["data"]
     capped = f" of {data['available']:,}" if data["available"] > data["n"] else ""
     name = "all splits" if data["split"] == "all" else f"the {data['split']} split"
@@ -179,7 +180,8 @@ def _trajectory(results: Results, plots: Mapping[str, Plot]) -> Section:
     return Section("trajectory", "During training", body)
 
 
-def _method(results: Results) -> Section:
+def method_section(results: Results) -> Section:
+    """Return how latents were measured."""
     data = results["data"]
     limit = "no limit" if data["limit"] is None else f"at most {data['limit']:,}, drawn with seed 0"
     pairs: list[tuple[object, object]] = [
@@ -198,7 +200,8 @@ def _method(results: Results) -> Section:
     return Section("method", "How it was measured", definitions(pairs))
 
 
-def _provenance(results: Results) -> Section:
+def provenance_section(results: Results) -> Section:
+    """Return encoders, command, versions, machine."""
     rows = [
         [row["encoder"], row["arch"], f"{row['image_size']} px", row["origin"],
          row["alignment_note"] or MISSING]
@@ -208,7 +211,7 @@ def _provenance(results: Results) -> Section:
     versions = ", ".join(f"{name} {v}" for name, v in results["versions"].items())
     command = tag("pre", tag("code", results["command"]))
     body = join(
-        table("Encoders.", header, rows), tag("h3", "Command"), command, paragraph(versions),
-        paragraph(results["machine"]),
+        table("Encoders.", header, rows, holds_words=True), tag("h3", "Command"), command,
+        paragraph(versions), paragraph(results["machine"]),
     )  # fmt: skip
     return Section("provenance", "Where it comes from", body)

@@ -3,7 +3,8 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import matplotlib
@@ -13,11 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mflag.reporting.markup import Markup, tag
+from mflag.reporting.style import LIGHT
 
 # What matplotlib draws with, and the page's variable that replaces it.
-INK, LINE = "#1c2126", "#d9dee3"
-_SERIES = ["#0072b2", "#d55e00", "#009e73", "#b0548a", "#8a7a00", "#56a0d0"]
-_BASELINES = {"random": "#6f7780", "imagenet": "#8c5a2b"}
+INK, LINE = LIGHT["ink"], LIGHT["line"]
+_SERIES = [LIGHT[f"s{k}"] for k in range(6)]
+_BASELINES = {name: LIGHT[name] for name in ("random", "imagenet")}
 _VARIABLES = (
     {INK: "currentColor", LINE: "var(--line)"}
     | {colour: f"var(--s{k})" for k, colour in enumerate(_SERIES)}
@@ -53,14 +55,24 @@ class Plot:
     Attributes:
         name: file name without suffix.
         title: one line, read out by screen readers.
-        svg: a file's content, on white.
-        png: a file's content, on white.
+        svg: a file's content, transparent.
+        figure: what it was drawn from.
     """
 
     name: str
     title: str
     svg: bytes
-    png: bytes
+    figure: Figure = field(repr=False, compare=False)
+
+    @cached_property
+    def png(self) -> bytes:
+        """A file's content, on white; drawn when first asked for, a page needs none."""
+        png = io.BytesIO()
+        with matplotlib.rc_context(_STYLE):
+            self.figure.savefig(
+                png, format="png", dpi=200, facecolor="white", metadata={"Software": None}
+            )
+        return png.getvalue()
 
     def inline(self, caption: str) -> Markup:
         """Return the plot for a page, in the page's colours, without anything to fetch."""
@@ -291,7 +303,6 @@ def _legend(figure: Figure, names: Sequence[str]) -> None:
 
 
 def _drawn(figure: Figure, name: str, title: str) -> Plot:
-    svg, png = io.BytesIO(), io.BytesIO()
+    svg = io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Title": title})
-    figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={"Software": None})
-    return Plot(name, title, svg.getvalue(), png.getvalue())
+    return Plot(name, title, svg.getvalue(), figure)

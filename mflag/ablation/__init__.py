@@ -1,0 +1,1 @@
+"""Variants of a recipe, trained with several seeds, evaluated and compared."""
