@@ -146,8 +146,10 @@ def test_generated_studies_are_made_by_rank_0_alone(tmp_path):
 
 def test_text_layers_train_on_ranks_as_in_one_process(data, tmp_path):
     bert = write_bert(tmp_path / "tiny", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
-    given = (f"text.path={bert}", "text.unfreeze_last=1", "text.max_length=32")
-    given += ("compute.sync_batchnorm=true",)
+    given = (
+        f"text.path={bert}", "text.unfreeze_last=1", "text.max_length=32",
+        "compute.sync_batchnorm=true",
+    )  # fmt: skip
     alone, ours = (trained(count, tmp_path / str(count), data, *given) for count in (1, 2))
     for one, several in zip(figures(alone), figures(ours), strict=True):
         assert several["loss_alignment"] == pytest.approx(one["loss_alignment"], rel=2e-4)

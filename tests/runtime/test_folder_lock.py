@@ -24,7 +24,7 @@ def holder(tmp_path):
     """Another process that holds ``tmp_path/run``."""
     command = [sys.executable, "-c", HOLD, str(tmp_path / "run")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "held\n"
+        assert process.stdout and process.stdout.readline() == "held\n"
         yield process
         process.kill()
 
