@@ -75,9 +75,13 @@ def _driver() -> dict[str, str]:
 
 
 def _commit() -> str:
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    """Short hash, with ``-dirty`` where files other than results differ from it."""
+    status = ["git", "status", "--porcelain", "--", ".", ":!bench/results", ":!docs"]
     try:
-        run = subprocess.run(command, capture_output=True, text=True, check=True)
+        commit, changed = (
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["git", "rev-parse", "--short=12", "HEAD"], status)
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return run.stdout.strip()
+    return f"{commit}-dirty" if changed else commit

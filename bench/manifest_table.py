@@ -31,7 +31,6 @@ def manifest_table(content: dict[str, Any]) -> str:
     lines.append("")
     for found in content["prepare"]:
         lines.append(
-            f"- `prepare` of {found['rows']:,} constant images: {found['us_a_row']:.0f} µs and "
-            f"{found['memory_bytes_a_row']:.0f} bytes of memory a row."
+            f"- `prepare` of {found['rows']:,} constant images: {found['us_a_row']:.0f} µs a row."
         )
     return "\n".join(lines)

@@ -9,7 +9,13 @@ from typing import Any
 from bench.feed_table import feed_table
 from bench.kernels_table import kernels_table, skipped_list, targets_table
 from bench.manifest_table import manifest_table
-from bench.scaling_table import assumptions_list, cost_table, published_table, scaling_table
+from bench.scaling_table import (
+    assumptions_list,
+    cost_table,
+    measured_table,
+    published_table,
+    scaling_table,
+)
 from bench.train_report import ladder_table, profile_table, train_targets
 from mflag.runtime.atomic_write import write_text
 
@@ -139,6 +145,7 @@ TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "train-profile-cpu": ("docs/performance.md", "cpu/train.json", profile_table),
     "train-targets-cpu": ("docs/performance.md", "cpu/train.json", train_targets),
     "feed-cpu": ("docs/performance.md", "cpu/feed.json", feed_table),
+    "scaling-cpu": ("docs/scaling.md", "cpu/scaling.json", measured_table),
     "scaling": ("docs/scaling.md", "scaling.json", scaling_table),
     "scaling-cost": ("docs/scaling.md", "scaling.json", cost_table),
     "scaling-published": ("docs/scaling.md", "scaling.json", published_table),

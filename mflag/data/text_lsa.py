@@ -13,7 +13,9 @@ from mflag.errors import InputError
 NGRAMS = (1, 2)
 MIN_DOCUMENTS = 3  # a term must be in so many reports; 1 for small sets
 SMALL_SET = 1000
-REVISION = f"scikit-learn {sklearn.__version__}"
+FITTED_ON = 100_000  # reports at most: the SVD of a million takes most of an hour
+REVISION = f"scikit-learn {sklearn.__version__}, fitted on {FITTED_ON} reports at most"
+_AT_A_TIME = 65_536
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ def embed_with_lsa(texts: Sequence[str], training: Sequence[str], dim: int) -> L
     """Fit on the training reports and embed all texts.
 
     Words and word pairs, sublinear TF-IDF, then min(dim, terms - 1, reports - 1) dimensions of a
-    truncated SVD (Deerwester et al., 1990), seeded.
+    truncated SVD (Deerwester et al., 1990), seeded. Of more than ``FITTED_ON`` training reports so
+    many are taken, evenly spaced.
 
     Args:
         texts: what is embedded.
@@ -52,6 +55,9 @@ def embed_with_lsa(texts: Sequence[str], training: Sequence[str], dim: int) -> L
         raise InputError(
             f"the training split has {distinct} distinct reports; text=lsa needs 2 or more"
         )
+    if len(training) > FITTED_ON:
+        places = np.linspace(0, len(training) - 1, FITTED_ON).round().astype(int)
+        training = [training[place] for place in places]
     tfidf = TfidfVectorizer(
         ngram_range=NGRAMS,
         min_df=MIN_DOCUMENTS if len(training) >= SMALL_SET else 1,
@@ -67,5 +73,8 @@ def embed_with_lsa(texts: Sequence[str], training: Sequence[str], dim: int) -> L
     if rank < 1:
         raise InputError("the training reports share one single word; text=lsa needs more words")
     svd = TruncatedSVD(rank, random_state=0).fit(counts)
-    vectors = svd.transform(tfidf.transform(texts))
+    vectors = np.empty((len(texts), rank))
+    for begin in range(0, len(texts), _AT_A_TIME):
+        some = texts[begin : begin + _AT_A_TIME]
+        vectors[begin : begin + len(some)] = svd.transform(tfidf.transform(some))
     return LsaVectors(vectors, tfidf.get_feature_names_out().tolist(), tfidf.idf_)

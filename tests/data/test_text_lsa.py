@@ -3,6 +3,7 @@ import pytest
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from mflag.data import text_lsa
 from mflag.data.text_lsa import embed_with_lsa
 from mflag.errors import InputError
 
@@ -29,6 +30,21 @@ def test_vectors_are_those_of_the_truncated_svd():
     np.testing.assert_allclose(
         embed_with_lsa(training, training, 8).vectors, expected, rtol=0, atol=1e-8
     )
+
+
+def test_of_many_training_reports_some_are_fitted_on_evenly_spaced(monkeypatch):
+    monkeypatch.setattr(text_lsa, "FITTED_ON", 21)
+    training = reports(61)
+    some = embed_with_lsa(training, training, 8)
+    again = embed_with_lsa(training, training[::3], 8)
+    assert some.vocabulary == again.vocabulary and np.array_equal(some.vectors, again.vectors)
+
+
+def test_texts_are_embedded_in_slices_of_any_size(monkeypatch):
+    training = reports(50)
+    whole = embed_with_lsa(training, training, 8).vectors
+    monkeypatch.setattr(text_lsa, "_AT_A_TIME", 7)
+    np.testing.assert_allclose(embed_with_lsa(training, training, 8).vectors, whole, atol=1e-12)
 
 
 @pytest.mark.parametrize(
