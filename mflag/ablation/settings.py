@@ -17,7 +17,7 @@ from mflag.training.run_folder import FREE_KEYS
 
 # Where an evaluation ran, what else it scored, and what its report shows.
 _FREE_OF_EVALUATION = (
-    "out", "overwrite", "encoder", "encoders", "random", "imagenet", "compute", "report",
+    "out", "overwrite", "encoder", "encoders", "random", "imagenet", "pixels", "compute", "report",
 )  # fmt: skip
 _OWN_FILES = ("encoder=", "encoders=", "out=")
 

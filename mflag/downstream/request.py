@@ -19,6 +19,7 @@ from mflag.downstream.encoders import (
     NamedEncoder,
     imagenet_encoder,
     load_encoders,
+    pixel_encoder,
     random_encoder,
 )
 from mflag.errors import InputError
@@ -90,10 +91,12 @@ def check_protocols(wanted: Any, known: tuple[str, ...]) -> list[str]:
 
 
 def with_baselines(config: EvaluateConfig, request: Request) -> Request:
-    """Add the random and the ImageNet encoder, as far as they are wanted and can be had."""
+    """Add random weights, pixels and ImageNet, as far as they are wanted and can be had."""
     encoders, notes = list(request.encoders), list(request.notes)
     if config.random:
         encoders.append(random_encoder(encoders[0]))
+    if config.pixels:
+        encoders.append(pixel_encoder(encoders[0]))
     if config.imagenet.lower() != "false":
         baseline = imagenet_encoder(encoders[0], config.imagenet.lower())
         if isinstance(baseline, str):
@@ -173,5 +176,7 @@ def _check_numbers(config: EvaluateConfig) -> None:
         raise InputError(f"data.size is {config.data.size}; give {MIN_STUDIES} or more")
     if config.report.examples < 0:
         raise InputError(f"report.examples is {config.report.examples}; give 0 or more")
+    if config.pixels and config.task.name != "classification":
+        raise InputError(f"pixels=true serves classification, but task is {config.task.name}")
     if config.imagenet.lower() not in ("auto", "true", "false"):
         raise InputError(f"imagenet is {config.imagenet!r}; give auto, true or false")

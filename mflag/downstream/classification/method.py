@@ -11,6 +11,7 @@ def method_section(results: Results) -> Section:
     """Return what was measured, how."""
     options, data = results["options"], results["data"]
     grid = ", ".join(f"{c:g}" for c in options["inverse_penalties"])
+    folds = options.get("folds")
     pairs: list[tuple[object, object]] = [
         (
             "Features",
@@ -21,7 +22,7 @@ def method_section(results: Results) -> Section:
             "Probe",
             "Features are standardised on the labelled rows. One L2 logistic regression a label "
             f"(scikit-learn, lbfgs); one C out of {grid} for all labels, chosen by macro AUC on "
-            "valid. Test is looked at once.",
+            + ("folds of the training part." if folds else "valid. Test is looked at once."),
         ),
         *_finetuning(options),
         (
@@ -29,12 +30,7 @@ def method_section(results: Results) -> Section:
             f"Policy {options['label_policy']}: {POLICIES[options['label_policy']]}. A masked "
             "label counts neither in training nor in a score.",
         ),
-        (
-            "Label draws",
-            "Rows of the train split, drawn with seeds 0, 1, …, the same rows for every encoder. A "
-            "smaller fraction is a part of the larger one of the same seed; drawn_ids.parquet "
-            "lists them. At 100 % nothing is drawn, so there is one seed.",
-        ),
+        _draws(folds, options["seeds"]),
         (
             "Macro AUC",
             "Mean of the one-vs-rest AUC over labels, each over all test images at once "
@@ -49,6 +45,23 @@ def method_section(results: Results) -> Section:
         ),
     ]
     return Section("method", "How it was measured", definitions(pairs))
+
+
+def _draws(folds: int | None, seeds: int) -> tuple[object, object]:
+    if folds is None:
+        return (
+            "Label draws",
+            "Rows of the train split, drawn with seeds 0, 1, …, the same rows for every encoder. A "
+            "smaller fraction is a part of the larger one of the same seed; drawn_ids.parquet "
+            "lists them. At 100 % nothing is drawn, so there is one seed.",
+        )
+    return (
+        "Cross-validation",
+        f"All images in {folds} parts, a patient's images in one, about equal shares of the labels "
+        "in each. Each part is scored by a fit on the others; C is chosen by a cross-validation "
+        "within those. Scores are over all images at once. Repeated with "
+        f"{seeds} partitions (seeds 0, 1, …); the table's own splits are not used.",
+    )
 
 
 def _finetuning(options: Results) -> list[tuple[object, object]]:

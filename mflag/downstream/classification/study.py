@@ -10,6 +10,7 @@ from mflag.config.evaluate import EvaluateConfig
 from mflag.data.label_policy import apply_label_policy
 from mflag.data.manifest import ATTRIBUTE_PREFIX, LABEL_PREFIX, SPLITS, Prepared
 from mflag.downstream.bootstrap import patient_weights
+from mflag.downstream.classification.crossval import assign_folds
 from mflag.downstream.draws import draw_rows, draws_of
 
 
@@ -24,6 +25,8 @@ class Study:
         labels: (n, K) float32 1, 0, NaN masked.
         attributes: (n, A) float32.
         draws: labelled rows by (fraction, seed), ascending.
+        test: (t,) rows that are scored: the test split, or all with ``folds``.
+        folds: (n,) fold of each row by seed; none without cross-validation.
         weights: (R, t) how often each test row counts in each resample of the patients.
     """
 
@@ -33,12 +36,21 @@ class Study:
     labels: np.ndarray
     attributes: np.ndarray
     draws: dict[tuple[float, int], np.ndarray]
+    test: np.ndarray
+    folds: dict[int, np.ndarray]
     weights: np.ndarray
 
     @property
     def dataset(self) -> str:
         """What was prepared."""
         return str(self.prepared.info.get("dataset", "prepared"))
+
+    def n_train(self, draw: tuple[float, int]) -> int:
+        """Labelled rows of a draw; with folds, those that the smallest fit has."""
+        if not self.folds:
+            return len(self.draws[draw])
+        fold_of = self.folds[draw[1]]
+        return int(len(fold_of) - np.bincount(fold_of).max())
 
     def drawn_ids(self) -> pd.DataFrame:
         """Return ``fraction``, ``seed`` and ``id`` of the labelled rows, without draws of all."""
@@ -64,7 +76,7 @@ class Study:
             name: {s: _count(self.labels[rows[s], k], before[rows[s], k]) for s in SPLITS}
             for k, name in enumerate(self.names)
         }
-        test_patients = prepared.manifest["patient"].to_numpy()[rows["test"]]
+        test_patients = prepared.manifest["patient"].to_numpy()[self.test]
         return {
             "dataset": self.dataset,
             "studies": prepared.split_counts(),
@@ -80,19 +92,33 @@ def plan_study(config: EvaluateConfig, fractions: list[float], prepared: Prepare
     Raises:
         InputError: the policy leaves no label.
     """
-    train, test = prepared.rows("train"), prepared.rows("test")
     dataset = str(prepared.info.get("dataset", ""))
     policy, names = config.task.label_policy, prepared.labels
     labels = apply_label_policy(prepared.values(LABEL_PREFIX), names, policy, dataset)
     known = ~np.isnan(labels).all(0)
+    patients = prepared.manifest["patient"].to_numpy()
+    if config.task.folds is None:
+        train, test = prepared.rows("train"), prepared.rows("test")
+        draws = {(f, s): draw_rows(train, f, s) for f, s in draws_of(fractions, config.seeds)}
+        folds: dict[int, np.ndarray] = {}
+    else:
+        test = np.arange(len(prepared))
+        draws = {(1.0, seed): test for seed in range(config.seeds)}
+        count = config.task.folds
+        folds = {
+            seed: assign_folds(labels[:, known], patients, count, seed)
+            for seed in range(config.seeds)
+        }
     return Study(
         prepared,
         [name for name, keep in zip(names, known, strict=True) if keep],
         [name for name, keep in zip(names, known, strict=True) if not keep],
         labels[:, known],
         prepared.values(ATTRIBUTE_PREFIX),
-        {(f, seed): draw_rows(train, f, seed) for f, seed in draws_of(fractions, config.seeds)},
-        patient_weights(prepared.manifest["patient"].to_numpy()[test], config.task.resamples),
+        draws,
+        test,
+        folds,
+        patient_weights(patients[test], config.task.resamples),
     )
 
 
