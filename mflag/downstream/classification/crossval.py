@@ -73,16 +73,16 @@ def probe_out_of_fold(
     for fold in folds:
         inner = np.full((len(grid), *labels.shape), np.nan)
         for other in folds[folds != fold]:
-            train = (fold_of != fold) & (fold_of != other)
             held_out = fold_of == other
-            for c, inverse_penalty in enumerate(grid):
-                inner[c, held_out] = _fit(
-                    features, labels, train, held_out, [inverse_penalty], threads
-                )[0]
+            train = (fold_of != fold) & ~held_out
+            fits = _fit(features, labels, train, held_out, grid, threads)
+            inner[:, held_out] = [probe_scores for probe_scores, _, _ in fits]
         best = _best(inner, labels, fold_of != fold)
         chosen.append(grid[best])
         held_out = fold_of == fold
-        predicted, known, early = _fit(features, labels, ~held_out, held_out, [grid[best]], threads)
+        ((predicted, known, early),) = _fit(
+            features, labels, ~held_out, held_out, [grid[best]], threads
+        )
         scores[held_out] = predicted
         fitted &= known
         unconverged += early
@@ -115,11 +115,14 @@ def _fit(
     held_out: np.ndarray,
     inverse_penalties: list[float],
     threads: int,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Scores (h, K) of the rows held out, which classes were fitted, fits that stopped early."""
+) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """For each C: scores (h, K) of the rows held out, which classes were fitted, early stops."""
     scaled = standardise(features[train], features[:0], features[held_out])
-    probe = fit_probe(scaled, labels[train], labels[:0], inverse_penalties, threads)
-    return probe.scores(scaled.test), probe.fitted, probe.unconverged
+    found = []
+    for inverse_penalty in inverse_penalties:
+        probe = fit_probe(scaled, labels[train], labels[:0], [inverse_penalty], threads)
+        found.append((probe.scores(scaled.test), probe.fitted, probe.unconverged))
+    return found
 
 
 def _best(inner: np.ndarray, labels: np.ndarray, rows: np.ndarray) -> int:
