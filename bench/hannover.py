@@ -63,8 +63,9 @@ def measure(hannover: Path, encoders: dict[str, Path], resamples: int = 1000) ->
         folder = Path(work)
         table.to_csv(folder / "hannover.csv", index=False)
         _run(
-            "mflag.prepare", "dataset=csv", "dataset.text_column=null", f"root={hannover.resolve() / 'png'}",
-            f"csv={folder / 'hannover.csv'}", f"out={folder / 'data'}",
+            "mflag.prepare", "dataset=csv", "dataset.text_column=null",
+            f"root={hannover.resolve() / 'png'}", f"csv={folder / 'hannover.csv'}",
+            f"out={folder / 'data'}",
         )  # fmt: skip
         _run(
             "mflag.evaluate", f"data.path={folder / 'data'}", f"encoders={{{named}}}",
