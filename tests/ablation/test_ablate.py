@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 import signal
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -265,7 +266,8 @@ def test_untrained_weights_differ_by_seed_and_are_kept(ablate, programs, tmp_pat
         tmp_path / "out/random" / f"seed_{k}" / "encoder.safetensors" for k in range(2)
     )
     assert first.read_bytes() != second.read_bytes()
-    assert load_encoder(first).metadata["arch"] == "resnet18"
+    loaded: Any = load_encoder(first)
+    assert loaded.metadata["arch"] == "resnet18"
     (variant,) = [v for v in content(tmp_path)["variants"] if v["name"] == "random"]
     assert not variant["is_trained"]
     assert ablate(*words)[0] == 0 and programs.calls == []
@@ -327,7 +329,7 @@ def test_generated_studies_are_made_once_in_the_folder(programs, tmp_path, monke
 
 
 def test_two_at_once_in_one_folder_are_refused(ablate, programs, tmp_path):
-    said = []
+    said: list[int] = []
 
     def second(program, words):
         if not said:
