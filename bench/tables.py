@@ -10,6 +10,7 @@ from bench.feed_table import feed_table
 from bench.hannover import hannover_table
 from bench.kernels_table import kernels_table, skipped_list, targets_table
 from bench.manifest_table import manifest_table
+from bench.reproduce_table import disk_table, time_table
 from bench.scaling_table import (
     assumptions_list,
     cost_table,
@@ -151,6 +152,8 @@ TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "scaling-cost": ("docs/scaling.md", "scaling.json", cost_table),
     "scaling-published": ("docs/scaling.md", "scaling.json", published_table),
     "scaling-assumptions": ("docs/scaling.md", "scaling.json", assumptions_list),
+    "reproduce-disk": ("docs/reproduce-paper.md", "reproduce-disk.json", disk_table),
+    "reproduce-time": ("docs/reproduce-paper.md", "scaling.json", time_table),
     "compiled": ("docs/performance.md", "compiled.json", compiled_table),
     "predictions": ("docs/performance.md", "predictions.json", predictions_table),
     "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),

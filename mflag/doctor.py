@@ -23,6 +23,7 @@ EXTRAS = {  # extra: (what must be importable, what it is for)
     "segmentation": ("segmentation_models_pytorch", "U-Net evaluation"),
     "detection": ("ultralytics", "detection (AGPL-3.0)"),
     "cluster": ("ray", "Hydra launchers for Slurm and Ray"),
+    "onnx": ("onnxscript", "export format=onnx"),
     "wandb": ("wandb", "logging to Weights & Biases"),
 }
 

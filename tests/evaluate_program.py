@@ -53,12 +53,13 @@ def write_prepared(folder, dataset="csv", splits=SPLITS, **columns):
     return folder
 
 
-def call_program(arguments):
-    """Run the program in this process; give its exit code."""
+def call_program(arguments, program=("evaluate", main, EvaluateConfig)):
+    """Run a program in this process; give its exit code."""
+    name, function, schema = program
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["mflag.evaluate", *map(str, arguments)])
+        patch.setattr(sys, "argv", [f"mflag.{name}", *map(str, arguments)])
         try:
-            cli.run(main, "evaluate", EvaluateConfig)
+            cli.run(function, name, schema)
         except SystemExit as exit_:
             return exit_.code
     return 0

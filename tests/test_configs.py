@@ -10,9 +10,11 @@ from omegaconf import OmegaConf
 
 from mflag.cli_help import print_help
 from mflag.config.ablate import AblateConfig
+from mflag.config.analyze import AnalyzeConfig
 from mflag.config.evaluate import EvaluateConfig
 from mflag.config.export import ExportConfig
 from mflag.config.prepare import PrepareConfig
+from mflag.config.report import ReportConfig
 from mflag.config.train import TrainConfig
 from mflag.losses.presets import ORTHOGONALITY_PRESETS
 from mflag.models.projector import build_projector
@@ -25,7 +27,9 @@ PROGRAMS = {
     "train": TrainConfig,
     "prepare": PrepareConfig,
     "evaluate": EvaluateConfig,
+    "analyze": AnalyzeConfig,
     "export": ExportConfig,
+    "report": ReportConfig,
     "ablate": AblateConfig,
 }
 GROUPS = {  # group: a program that reads it

@@ -41,6 +41,7 @@ def encoder(tmp_path_factory):
         (["encoder=ENCODER", "data.path=good", "task=palmistry"], "classification"),
         (["encoder=ENCODER", "data.path=good", "task.name=palmistry"], "choose one of"),
         (["encoder=ENCODER", "epochs=1"], "epochs"),
+        (["encoder=ENCODER", "task=segmentation", "task.label_policy=ones"], "does not read"),
         (["encoder=ENCODER", "task.protocol=[svm]"], "give linear, finetune or [linear,finetune]"),
         (["encoder=ENCODER", "task.protocol=[]"], "task.protocol is []"),
         (["encoder=ENCODER", "task.label_policy=U-ones"], "choose one of zeros, ones, ignore"),

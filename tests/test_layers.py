@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # from the top; a module imports its own layer and those below
-    {"prepare", "train", "evaluate", "analyze", "ablate", "export", "doctor"},
-    {"training", "downstream", "ablation", "analysis", "exporting", "reporting"},
+    {"prepare", "train", "evaluate", "analyze", "ablate", "export", "report", "doctor"},
+    {"training", "downstream", "ablation", "analysis", "exporting", "reporting", "summary"},
     {"losses", "optim", "models", "data", "distributed", "runtime"},
     {"ops"},
     {"kernels"},

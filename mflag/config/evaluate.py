@@ -11,12 +11,25 @@ from mflag.config.option import group, option
 
 
 @dataclass
-class TaskConfig:
-    """What is asked of the encoders; epochs to augment concern fine-tuning alone."""
+class AffineConfig:
+    """Random zoom and rotation of a training image and its mask, both about the centre."""
 
-    name: str = option("classification", "classification")
+    scale: float = option(0.1, "largest relative change of size")
+    rotation_degrees: float = option(10.0, "largest rotation")
+    probability: float = option(0.5, "share of the images that are changed")
+
+
+@dataclass
+class TaskConfig:
+    """What is asked of the encoders; a key that task.name does not read is refused."""
+
+    name: str = option(
+        "classification", "classification, segmentation or detection (extra under AGPL-3.0)"
+    )
     protocol: Any = option(
-        ["linear"], "linear (probe of frozen features), finetune (all layers train), or both"
+        ["linear"],
+        "classification: linear (probe of frozen features), finetune (all layers train), or both; "
+        "segmentation, detection: frozen",
     )
     label_policy: str = option(
         "zeros",
@@ -36,8 +49,23 @@ class TaskConfig:
     weight_decay: float = option(0.01, "of AdamW, on weights that are no biases and no BatchNorm")
     batch_size: int = option(32, "images a training step, 2 or more")
     image_size: int | None = option(None, "pixels; null: the size that the encoder was trained at")
-    patience: int = option(10, "stop after so many epochs without a better macro AUC on valid")
+    patience: int = option(
+        10,
+        "stop after so many epochs without a better macro AUC (segmentation: Dice, detection: mAP) "
+        "on valid",
+    )
+    prompts: str | None = option(
+        None, "zero_shot: YAML file of sentences by label; null: those of docs/analysis.md"
+    )
     augment: AugmentConfig = group(AugmentConfig, "random change of the training images")
+    finding: str | None = option(
+        None, "which lesions count, as one class; null: all, and Lung Opacity in generated studies"
+    )
+    batchnorm: str = option(
+        "frozen", "segmentation: frozen, or update (the frozen encoder's running statistics move)"
+    )
+    loss: str = option("focal_dice", "segmentation: focal_dice (as MGCA) or cross_entropy_dice")
+    affine: AffineConfig = group(AffineConfig, "segmentation: random change of image and mask")
 
 
 @dataclass

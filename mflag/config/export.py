@@ -12,8 +12,10 @@ class ExportConfig:
     """Everything that ``mflag.export`` reads."""
 
     encoder: str | None = option(None, "encoder.safetensors of mflag.train")
-    format: str = option("torchvision", "torchvision, timm or safetensors")
-    out: str | None = option(None, "file to write; null: encoder.FORMAT.SUFFIX beside the encoder")
+    format: str = option("torchvision", "torchvision, timm, smp, ultralytics, onnx or safetensors")
+    out: str | None = option(
+        None, "file to write; null: encoder.FORMAT.SUFFIX (encoder.onnx) beside the encoder"
+    )
     overwrite: bool = option(False, "replace the file that is there")
 
 

@@ -22,6 +22,7 @@ from mflag.data.partial_images import (
 from mflag.data.prepared_files import existing_files, read_options, write_prepared
 from mflag.errors import InputError
 from mflag.runtime.atomic_write import DISK_ERRORS
+from mflag.runtime.folder_lock import FolderLock
 from mflag.runtime.progress import progress
 
 _REASONS_SHOWN = 3
@@ -46,10 +47,30 @@ def prepare(config: PrepareConfig) -> Prepared:
     for remark in source.remarks:
         print(remark, file=sys.stderr)
     if is_finished:
-        print(f"{out} is prepared already with these options; overwrite=true repeats it")
-        return open_prepared(out)
+        return _already(out)
     _check_rejections(source, [], config.max_reject_fraction)
     launcher = open_launcher(config.launcher, config.workers, source.prefer)
+    with FolderLock(out, "mflag.prepare") as lock:
+        lock.acquire()
+        if _is_finished(out, request, partial, config.overwrite):  # by another, just now
+            return _already(out)
+        return _prepare(config, source, request, partial, launcher)
+
+
+def _already(out: Path) -> Prepared:
+    print(f"{out} is prepared already with these options; overwrite=true repeats it")
+    return open_prepared(out)
+
+
+def _prepare(
+    config: PrepareConfig,
+    source: Source,
+    request: dict[str, Any],
+    partial: PartialImages,
+    launcher: Launcher,
+) -> Prepared:
+    """Load what is missing and write the result, in a folder that is locked."""
+    out = partial.folder.parent
     partial.open()
     try:
         results = _load_all(source, partial, config, launcher)

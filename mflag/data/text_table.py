@@ -77,6 +77,11 @@ def table_key(prepared: Prepared, config: TextConfig) -> dict[str, str]:
     return _key(choose_text_source(config), config, texts, prepared.rows("train"))
 
 
+def reports_hash(prepared: Prepared) -> str:
+    """The ``text_hash`` in the metadata of a table of these reports."""
+    return _text_hash(prepared.column("text").cast(pa.large_string()))
+
+
 def kept_path(prepared: Prepared, key: dict[str, str]) -> Path:
     """Where the table of a key is kept."""
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]

@@ -11,6 +11,7 @@ from mflag.config.text import TextConfig
 from mflag.data.text_lsa import REVISION, embed_with_lsa
 from mflag.errors import InputError
 from mflag.models.text_encoder import (
+    TextEncoder,
     embed_batch,
     length_batches,
     load_text_encoder,
@@ -120,6 +121,23 @@ def check_unfreezing(config: TextConfig) -> None:
         )
 
 
+def embed_with_model(encoder: TextEncoder, texts: Sequence[str]) -> tuple[np.ndarray, int]:
+    """Return (m, D) float32 raw vectors of texts, and how many texts were cut to ``max_length``.
+
+    Args:
+        encoder: a language model on any device.
+        texts: in any order; batches hold texts of about equal length.
+    """
+    token_ids, truncated = tokenize(encoder, texts)
+    vectors = np.empty((len(texts), encoder.model.config.hidden_size), np.float32)
+    with progress("embed", "reports", len(texts)) as advance:
+        for batch in length_batches([len(ids) for ids in token_ids]):
+            found = embed_batch(encoder, [token_ids[place] for place in batch]).cpu().numpy()
+            vectors[batch] = found
+            advance(len(batch))
+    return vectors, truncated
+
+
 def _lsa_source(dim: int) -> TextSource:
     def embed(texts: Sequence[str], training: Sequence[str], device: str) -> TextVectors:
         made = embed_with_lsa(texts, training, dim)
@@ -136,13 +154,7 @@ def _folder_source(name: str, folder: Path, config: TextConfig, cache: Path | No
     def embed(texts: Sequence[str], training: Sequence[str], device: str) -> TextVectors:
         encoder = load_text_encoder(folder, config.pooling, config.max_length, cache, lower_case)
         encoder.model.to(device)
-        token_ids, truncated = tokenize(encoder, texts)
-        vectors = np.empty((len(texts), encoder.model.config.hidden_size), np.float32)
-        with progress("embed", "reports", len(texts)) as advance:
-            for batch in length_batches([len(ids) for ids in token_ids]):
-                found = embed_batch(encoder, [token_ids[place] for place in batch]).cpu().numpy()
-                vectors[batch] = found
-                advance(len(batch))
+        vectors, truncated = embed_with_model(encoder, texts)
         return TextVectors(vectors, truncated)
 
     identity = {

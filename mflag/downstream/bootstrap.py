@@ -76,6 +76,32 @@ def r2_resamples(predicted: np.ndarray, truth: np.ndarray, weights: np.ndarray) 
     return 1 - np.divide(residual, spread, out=np.full(len(spread), np.nan), where=spread > floor)
 
 
+def ratio_resamples(
+    numerators: np.ndarray, denominators: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Return Σ numerator / Σ denominator in every resample: a mean where the latter are 0 or 1.
+
+    Args:
+        numerators: (n,) a number a row.
+        denominators: (n,) 0 or more.
+        weights: (R, n) counts.
+
+    Returns:
+        (R,) float64; NaN where a resample's denominators sum to 0.
+    """
+    counted = np.flatnonzero((denominators != 0) | (numerators != 0))
+    pair = np.stack([numerators[counted], denominators[counted]], 1).astype(np.float64)
+    step = max(1, _CHUNK_CELLS // max(1, len(counted)))
+    sums = np.concatenate(
+        [
+            weights[start : start + step, counted].astype(np.float64) @ pair
+            for start in range(0, len(weights), step)
+        ]
+    )
+    over, under = sums[:, 0], sums[:, 1]
+    return np.divide(over, under, out=np.full(len(sums), np.nan), where=under > 0)
+
+
 def interval(samples: np.ndarray) -> tuple[float, float] | tuple[None, None]:
     """Return the 2.5 and 97.5 % quantiles of resamples, without those that are NaN.
 

@@ -8,6 +8,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from mflag.data.leaks import known_overlap
 from mflag.errors import InputError
 from mflag.models.encoder import build_encoder
 from mflag.models.load import load_encoder
@@ -31,6 +32,7 @@ class NamedEncoder:
         std: divides the rest, a number a channel.
         origin: where the weights come from, in words.
         dataset: name of what they were trained on; None where it is not known.
+        file: of the weights; None for baselines.
     """
 
     name: str
@@ -41,6 +43,57 @@ class NamedEncoder:
     std: list[float]
     origin: str
     dataset: str | None = None
+    file: Path | None = None
+
+
+def encoder_files(encoder: str | None, encoders: Any) -> dict[str, str]:
+    """Return the files by name that ``encoder=`` or ``encoders=`` give.
+
+    Raises:
+        InputError: both are given, or ``encoders`` is no mapping.
+    """
+    if encoders is None:
+        return {"encoder": encoder} if encoder else {}
+    if encoder:
+        raise InputError("encoder and encoders are both given; name all files in encoders={...}")
+    if not isinstance(encoders, dict):
+        raise InputError(f"encoders is {encoders!r}; give {{NAME:FILE,NAME:FILE}}")
+    return {str(name): str(file) for name, file in encoders.items()}
+
+
+def check_imagenet(imagenet: str) -> None:
+    """Refuse an ``imagenet=`` that is no answer.
+
+    Raises:
+        InputError: it is not auto, true or false.
+    """
+    if imagenet.lower() not in ("auto", "true", "false"):
+        raise InputError(f"imagenet is {imagenet!r}; give auto, true or false")
+
+
+def add_baselines(
+    encoders: list[NamedEncoder], random: bool, imagenet: str
+) -> tuple[list[NamedEncoder], list[str]]:
+    """Add the random and the ImageNet encoder, as far as they are wanted and can be had.
+
+    Args:
+        encoders: the first gives architecture and image size.
+        random: whether the random one is wanted.
+        imagenet: ``auto``, ``true`` or ``false``.
+
+    Returns:
+        all encoders, and remarks on what cannot be had.
+    """
+    found, notes = list(encoders), []
+    if random:
+        found.append(random_encoder(encoders[0]))
+    if imagenet.lower() != "false":
+        baseline = imagenet_encoder(encoders[0], imagenet.lower())
+        if isinstance(baseline, str):
+            notes.append(baseline)
+        else:
+            found.append(baseline)
+    return found, notes
 
 
 def load_encoders(files: dict[str, str]) -> list[NamedEncoder]:
@@ -115,6 +168,31 @@ def imagenet_file(arch: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
 
 
+def describe(encoders: list[NamedEncoder]) -> list[dict[str, Any]]:
+    """What ``results.json`` says of the encoders."""
+    return [
+        {
+            "name": encoder.name,
+            "arch": encoder.arch,
+            "image_size": encoder.image_size,
+            "origin": encoder.origin,
+            "dataset": encoder.dataset,
+        }
+        for encoder in encoders
+    ]
+
+
+def overlap_notes(encoders: list[NamedEncoder], dataset: str) -> list[str]:
+    """Remarks on encoders that were trained on images of the data under other ids."""
+    known = {e.name: known_overlap(e.dataset, dataset) for e in encoders if e.dataset}
+    trained = {e.name: e.dataset for e in encoders}
+    return [
+        f"warning: {name} was trained on {trained[name]}, and these data are {dataset}: {overlap}"
+        for name, overlap in known.items()
+        if overlap
+    ]
+
+
 def _from_file(name: str, path: str) -> NamedEncoder:
     module = load_encoder(path)
     metadata: dict[str, Any] = module.metadata  # type: ignore[assignment]
@@ -127,4 +205,5 @@ def _from_file(name: str, path: str) -> NamedEncoder:
         metadata["std"],
         f"file {Path(path).name}",
         metadata["dataset"],
+        Path(path),
     )

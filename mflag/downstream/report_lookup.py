@@ -8,7 +8,12 @@ from mflag.reporting.plots import key_of
 from mflag.reporting.tables import MISSING, estimate, number, percent, table
 
 Results = dict[str, Any]
-PROTOCOL_NAMES = {"linear": "linear probe", "finetune": "fine-tuned"}
+PROTOCOL_NAMES = {
+    "linear": "linear probe",
+    "finetune": "fine-tuned",
+    "frozen": "frozen encoder",
+    "update": "frozen weights, BatchNorm statistics updated",
+}
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Series:
 
     Attributes:
         encoder: its name.
-        protocol: ``linear`` or ``finetune``.
+        protocol: a key of ``PROTOCOL_NAMES``.
         name: what tables and plots call it.
     """
 

@@ -1,14 +1,14 @@
 """What an evaluation was asked for, checked before anything is computed or written."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mflag.config.compute import ComputeConfig
-from mflag.config.evaluate import EvaluateConfig
+from mflag.config.evaluate import EvaluateConfig, TaskConfig
 from mflag.data.manifest import (
     Prepared,
     open_prepared,
@@ -17,17 +17,21 @@ from mflag.data.preparing import prepare_phantom
 from mflag.downstream.draws import check_fractions
 from mflag.downstream.encoders import (
     NamedEncoder,
-    imagenet_encoder,
+    add_baselines,
+    check_imagenet,
+    encoder_files,
     load_encoders,
     pixel_encoder,
-    random_encoder,
 )
 from mflag.errors import InputError
 from mflag.runtime.device import choose_compute
 
 # A tenth is for test and a tenth for valid.
 MIN_STUDIES = 30
+# Of ``task``, read for every task.
+SHARED_KEYS = frozenset({"name", "protocol", "resamples"})
 RESULT_FILES = ("results.json", "report.html", "drawn_ids.parquet", "plots", "pictures")
+_DEFAULTS = TaskConfig()
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def check_request(config: EvaluateConfig, protocols: list[str]) -> Request:
     Raises:
         InputError: something cannot be used.
     """
-    files = _encoder_files(config)
+    files = encoder_files(config.encoder, config.encoders)
     encoders = load_encoders(files)
     fractions = check_fractions(config.fraction)
     _check_numbers(config)
@@ -75,6 +79,23 @@ def check_request(config: EvaluateConfig, protocols: list[str]) -> Request:
     out = Path(config.out) if config.out else beside
     check_out(out, RESULT_FILES, config.overwrite)
     return Request(encoders, fractions, protocols, compute.device, compute.dtype, out, [])
+
+
+def refuse_unread_keys(task: TaskConfig, read: frozenset[str]) -> None:
+    """Refuse keys of another task, as far as they are not at their default.
+
+    Args:
+        task: what was asked for.
+        read: the keys that ``task.name`` reads.
+
+    Raises:
+        InputError: naming the first such key.
+    """
+    for field in fields(TaskConfig):
+        if field.name not in read and getattr(task, field.name) != getattr(_DEFAULTS, field.name):
+            raise InputError(
+                f"task.{field.name} is given, which task={task.name} does not read; leave it out"
+            )
 
 
 def check_protocols(wanted: Any, known: tuple[str, ...]) -> list[str]:
@@ -91,19 +112,11 @@ def check_protocols(wanted: Any, known: tuple[str, ...]) -> list[str]:
 
 
 def with_baselines(config: EvaluateConfig, request: Request) -> Request:
-    """Add random weights, pixels and ImageNet, as far as they are wanted and can be had."""
-    encoders, notes = list(request.encoders), list(request.notes)
-    if config.random:
-        encoders.append(random_encoder(encoders[0]))
+    """Add the random and the ImageNet encoder, as far as they are wanted and can be had."""
+    encoders, notes = add_baselines(request.encoders, config.random, config.imagenet)
     if config.pixels:
         encoders.append(pixel_encoder(encoders[0]))
-    if config.imagenet.lower() != "false":
-        baseline = imagenet_encoder(encoders[0], config.imagenet.lower())
-        if isinstance(baseline, str):
-            notes.append(baseline)
-        else:
-            encoders.append(baseline)
-    return replace(request, encoders=encoders, notes=notes)
+    return replace(request, encoders=encoders, notes=[*request.notes, *notes])
 
 
 def open_data(config: EvaluateConfig, out: Path) -> Prepared:
@@ -150,16 +163,6 @@ def check_out(out: Path, files: tuple[str, ...], overwrite: bool) -> None:
         raise InputError(f"out is {str(out)!r} but {folder} cannot be written; give another out=")
 
 
-def _encoder_files(config: EvaluateConfig) -> dict[str, str]:
-    if config.encoders is None:
-        return {"encoder": config.encoder} if config.encoder else {}
-    if config.encoder:
-        raise InputError("encoder and encoders are both given; name all files in encoders={...}")
-    if not isinstance(config.encoders, dict):
-        raise InputError(f"encoders is {config.encoders!r}; give {{NAME:FILE,NAME:FILE}}")
-    return {str(name): str(file) for name, file in config.encoders.items()}
-
-
 def _check_numbers(config: EvaluateConfig) -> None:
     for name, value in (
         ("seeds", config.seeds),
@@ -178,5 +181,4 @@ def _check_numbers(config: EvaluateConfig) -> None:
         raise InputError(f"report.examples is {config.report.examples}; give 0 or more")
     if config.pixels and config.task.name != "classification":
         raise InputError(f"pixels=true serves classification, but task is {config.task.name}")
-    if config.imagenet.lower() not in ("auto", "true", "false"):
-        raise InputError(f"imagenet is {config.imagenet!r}; give auto, true or false")
+    check_imagenet(config.imagenet)

@@ -22,13 +22,15 @@ class Row:
     """One score of one encoder on one draw of labels.
 
     Attributes:
-        task: ``classification``.
+        task: ``classification``, ``segmentation``.
         dataset: what was prepared.
-        encoder: its name.
-        protocol: ``linear`` or ``finetune``.
+        encoder: its name; that of a trivial predictor in the row of a baseline.
+        protocol: of the task; ``none`` for a trivial predictor.
         fraction: share of the training rows whose labels were used.
         seed: of the draw.
-        metric: ``macro_auc``, ``auc/NAME``, ``unmentioned_r2`` or ``unmentioned_r2/NAME``.
+        metric: ``macro_auc``, ``auc/NAME``, ``unmentioned_r2``, ``unmentioned_r2/NAME``,
+            ``dice_all``, ``dice_positive``, ``dice_pooled``, ``empty_specificity``, or a
+            trivial predictor's, such as ``dice_all_empty_baseline``.
         value: the score.
         ci_low: 2.5 % quantile over resampled test patients, None where no resample defines it.
         ci_high: 97.5 % quantile.
@@ -143,11 +145,12 @@ class Scores:
         return mean_over(np.stack(self._samples[key]), 0)
 
 
-def provenance(program: str) -> dict[str, Any]:
-    """Command line, versions and processor; no host name, no time."""
+def provenance(program: str, also: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Command line, versions (of the libraries ``also`` too) and processor; no host, no time."""
     return {
         "command": shlex.join(["python", "-m", program, *sys.argv[1:]]),
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+        "versions": {"python": platform.python_version()}
+        | {n: version(n) for n in (*LIBRARIES, *also)},
         "machine": processor(),
     }
 

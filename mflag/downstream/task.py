@@ -36,6 +36,7 @@ class Task:
 
     Attributes:
         protocols: what ``task.protocol`` may hold, in the order of the report.
+        keys: of ``TaskConfig`` that it reads.
         check: refuses options that cannot be used, before a file is read.
         check_data: refuses prepared data that do not serve, before an encoder runs.
         run: computes; its last argument says whether pictures of studies may be kept.
@@ -46,6 +47,7 @@ class Task:
     """
 
     protocols: tuple[str, ...]
+    keys: frozenset[str]
     check: Callable[[EvaluateConfig, list[str]], None]
     check_data: Callable[[EvaluateConfig, Prepared], None]
     run: Callable[[EvaluateConfig, Request, Prepared, bool], Outcome]

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,21 +11,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from mflag.errors import InputError
-from mflag.models.encoder import build_encoder
 from mflag.models.encoder_file import read_encoder_file
-from mflag.models.load import load_encoder
 from mflag.runtime.atomic_write import atomic_write, sync_folder
 from mflag.runtime.tensor_file import write_tensors
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
-def export_state_dict(encoder: Path, out: Path) -> str:
+def export_state_dict(encoder: Path, out: Path, *proofs: Callable[[Path, Path], None]) -> str:
     """Write an encoder's tensors under torchvision's names; the file appears once it is proved.
 
     Args:
         encoder: an ``encoder.safetensors``.
         out: ``.pth``, ``.pt`` or ``.safetensors``.
+        proofs: called with the encoder and the written file; each raises where they differ.
 
     Returns:
         The architecture.
@@ -37,7 +36,8 @@ def export_state_dict(encoder: Path, out: Path) -> str:
     metadata, tensors = read_encoder_file(encoder)
     with published_after_proof(out) as candidate:
         write_state_dict(tensors, candidate, metadata)
-        prove_torchvision(encoder, candidate)
+        for prove in proofs:
+            prove(encoder, candidate)
     return metadata["arch"]
 
 
@@ -83,35 +83,24 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return torch.load(path, weights_only=True)
 
 
-def prove_torchvision(source: Path, written: Path) -> None:
-    """Load ``written`` strictly into torchvision's network and compare features with the source.
+@contextmanager
+def published_after_proof(out: Path, *more: Path) -> Iterator[Path]:
+    """Yield a name in a folder beside ``out``; the block's files move here when it ends well.
+
+    Args:
+        out: the file that the block writes under the yielded name.
+        more: further files that the block writes beside it, by their final names.
 
     Raises:
-        InputError: the source does not hold what its metadata say.
-        RuntimeError: the file does not load, or its features differ: a bug, not the user's doing.
+        InputError: ``out`` cannot be written.
     """
-    original = load_encoder(source)
-    metadata, _ = read_encoder_file(source)
-    with torch.device("meta"):  # no time for an initialisation that is overwritten
-        network = build_encoder(metadata["arch"]).eval()
-    network.load_state_dict(read_state_dict(written), strict=True, assign=True)
-    size = int(metadata["image_size"])
-    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        if not torch.equal(network(images), original(images)):
-            raise RuntimeError(f"features of {written} differ from those of {source}")
-
-
-@contextmanager
-def published_after_proof(out: Path) -> Iterator[Path]:
-    """Yield a name beside ``out``; the file takes the name ``out`` when the block ends well."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = tempfile.TemporaryDirectory(prefix=".export.", suffix=".part", dir=out.parent)
     except OSError as error:
         raise InputError(f"cannot write {out}: {error.strerror}; choose another out=") from error
     with folder as name:
-        candidate = Path(name) / out.name
-        yield candidate
-        os.replace(candidate, out)
+        yield Path(name) / out.name
+        for path in (*more, out):
+            os.replace(Path(name) / path.name, path)
     sync_folder(out.parent)

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from mflag.exporting.state_dict_file import check_suffix, prove_torchvision, published_after_proof
+from mflag.exporting.proof import prove_torchvision
+from mflag.exporting.state_dict_file import check_suffix, published_after_proof
 from mflag.exporting.written import Written
 from mflag.models.encoder_file import read_encoder_file
 from mflag.runtime.atomic_write import atomic_write

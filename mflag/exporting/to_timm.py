@@ -3,8 +3,10 @@
 import importlib.util
 from pathlib import Path
 
+from mflag.exporting.proof import prove_torchvision, require_equal_features
 from mflag.exporting.state_dict_file import export_state_dict, load_call, read_state_dict
 from mflag.exporting.written import Written
+from mflag.models.encoder_file import read_encoder_file
 
 
 def export(encoder: Path, out: Path) -> Written:
@@ -12,9 +14,13 @@ def export(encoder: Path, out: Path) -> Written:
 
     See ``export_state_dict``. Without timm the proof is torchvision's network of the same names.
     """
-    arch = export_state_dict(encoder, out)
+    has_timm = importlib.util.find_spec("timm") is not None
+    arch = export_state_dict(encoder, out, prove_torchvision, *([_prove_timm] if has_timm else []))
+    place = f"timm's {arch}"
+    if not has_timm:
+        place = f"torchvision's {arch}, whose names are timm's (not installed)"
     return Written(
-        f"{_proof(arch, out)}; features equal to the encoder's",
+        f"loaded strictly into {place}; features equal to the encoder's",
         [
             f"import timm, {'safetensors.torch' if out.suffix == '.safetensors' else 'torch'}",
             f"model = timm.create_model({arch!r}, num_classes=0)",
@@ -23,10 +29,10 @@ def export(encoder: Path, out: Path) -> Written:
     )
 
 
-def _proof(arch: str, out: Path) -> str:
-    if importlib.util.find_spec("timm") is None:
-        return f"loaded strictly into torchvision's {arch}, whose names are timm's (not installed)"
+def _prove_timm(source: Path, written: Path) -> None:
     import timm
 
-    timm.create_model(arch, num_classes=0).load_state_dict(read_state_dict(out), strict=True)
-    return f"loaded strictly into timm's {arch}"
+    metadata, _ = read_encoder_file(source)
+    network = timm.create_model(metadata["arch"], num_classes=0).eval()
+    network.load_state_dict(read_state_dict(written), strict=True)
+    require_equal_features(source, network)

@@ -1,5 +1,8 @@
 """From the image latent to the space of the text vectors."""
 
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from mflag.errors import InputError
@@ -37,3 +40,33 @@ def build_projector(kind: str, embedding_dim: int, hidden_dim: int, text_dim: in
     if ends_normalised:
         layers.append(nn.BatchNorm1d(text_dim, affine=False))
     return nn.Sequential(*layers)
+
+
+def load_projector(path: Path | str) -> nn.Module:
+    """Return the projector of a ``projector.safetensors`` in eval mode.
+
+    Raises:
+        InputError: the file is missing, junk, of another format or kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"{path} is missing; a run with the alignment loss leaves it beside its encoder"
+        )
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is no safetensors file ({error})") from error
+    kind = metadata.get("kind")
+    first, last = ("weight", "weight") if kind == "linear" else ("0.weight", "3.weight")
+    ends = [tensors[name].shape for name in (first, last) if name in tensors]
+    if kind not in PROJECTORS or [len(shape) for shape in ends] != [2, 2]:
+        raise InputError(f"{path} is no projector of mflag.train: its kind is {kind!r}")
+    projector = build_projector(kind, ends[0][1], ends[0][0], ends[1][0])
+    try:
+        projector.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path} is damaged: {' '.join(str(error).split())[:200]}") from error
+    return projector.eval()

@@ -1,6 +1,7 @@
 """HTML that is safe to join: whatever is not already markup gets escaped."""
 
-from html import escape
+import re
+from html import escape, unescape
 
 
 class Markup(str):
@@ -30,3 +31,10 @@ def tag(name: str, *content: object, **attributes: object) -> Markup:
 def join(*content: object) -> Markup:
     """Return several pieces one after the other."""
     return Markup("".join(html(piece) for piece in content))
+
+
+def plain(content: object) -> str:
+    """Return the text of markup, for where no element may stand."""
+    return (
+        unescape(re.sub(r"<[^>]*>", "", content)) if isinstance(content, Markup) else str(content)
+    )

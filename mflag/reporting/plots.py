@@ -3,7 +3,8 @@
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import matplotlib
@@ -13,11 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mflag.reporting.markup import Markup, tag
+from mflag.reporting.style import LIGHT
 
 # What matplotlib draws with, and the page's variable that replaces it.
-INK, LINE = "#1c2126", "#d9dee3"
-_SERIES = ["#0072b2", "#d55e00", "#009e73", "#b0548a", "#8a7a00", "#56a0d0"]
-_BASELINES = {"random": "#6f7780", "imagenet": "#8c5a2b"}
+INK, LINE = LIGHT["ink"], LIGHT["line"]
+_SERIES = [LIGHT[f"s{k}"] for k in range(6)]
+_BASELINES = {name: LIGHT[name] for name in ("random", "imagenet")}
 _VARIABLES = (
     {INK: "currentColor", LINE: "var(--line)"}
     | {colour: f"var(--s{k})" for k, colour in enumerate(_SERIES)}
@@ -53,14 +55,24 @@ class Plot:
     Attributes:
         name: file name without suffix.
         title: one line, read out by screen readers.
-        svg: a file's content, on white.
-        png: a file's content, on white.
+        svg: a file's content, transparent.
+        figure: what it was drawn from.
     """
 
     name: str
     title: str
     svg: bytes
-    png: bytes
+    figure: Figure = field(repr=False, compare=False)
+
+    @cached_property
+    def png(self) -> bytes:
+        """A file's content, on white; drawn when first asked for, a page needs none."""
+        png = io.BytesIO()
+        with matplotlib.rc_context(_STYLE):
+            self.figure.savefig(
+                png, format="png", dpi=200, facecolor="white", metadata={"Software": None}
+            )
+        return png.getvalue()
 
     def inline(self, caption: str) -> Markup:
         """Return the plot for a page, in the page's colours, without anything to fetch."""
@@ -85,9 +97,14 @@ def colour_of(name: str, names: Sequence[str]) -> str:
     return _BASELINES.get(name) or _SERIES[others.index(name) % len(_SERIES)]
 
 
+def variable_of(name: str, names: Sequence[str]) -> str:
+    """Return the page's variable that holds a series' colour, such as ``var(--s0)``."""
+    return _VARIABLES[colour_of(name, names)]
+
+
 def key_of(name: str, names: Sequence[str]) -> Markup:
     """Return a dot in the series' colour, and its name."""
-    style = f"background:{_VARIABLES[colour_of(name, names)]}"
+    style = f"background:{variable_of(name, names)}"
     dot = tag("span", class_="key", style=style, aria_hidden="true")
     return tag("span", dot, name, class_="name")
 
@@ -97,6 +114,7 @@ def estimates_plot(
     title: str,
     series: Mapping[str, Sequence[Mapping[str, Any]]],
     labels: Mapping[str, str],
+    lines: Mapping[str, float] | None = None,
 ) -> Plot:
     """Draw estimates with intervals over the number of labels.
 
@@ -106,10 +124,13 @@ def estimates_plot(
         series: by encoder, points with ``x``, ``value``, ``ci_low``, ``ci_high`` and ``draws``,
             the values of the single draws.
         labels: ``x`` and ``y``, the names of the axes.
+        lines: values that need no labels, by name.
     """
     names = list(series)
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(3.5)
+        for line, value in (lines or {}).items():
+            axes.axhline(value, color=INK, linestyle=":", linewidth=1.2, label=line)
         for k, (encoder, points) in enumerate(series.items()):
             colour = colour_of(encoder, names)
             # A little apart, so that intervals stay visible.
@@ -133,7 +154,7 @@ def estimates_plot(
         axes.minorticks_off()
         axes.set_xlabel(labels["x"])
         axes.set_ylabel(labels["y"])
-        _legend(figure, names)
+        _legend(figure, [*(lines or {}), *names])
         return _drawn(figure, name, title)
 
 
@@ -190,7 +211,7 @@ def lines_plot(
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure(3.2)
         for k, (encoder, values) in enumerate(series.items()):
-            shown = np.array([v for v in values if v > 1e-12])
+            shown = np.array([v for v in values if v > 1e-12 * max(values)])
             axes.plot(
                 np.arange(1, len(shown) + 1), shown, color=colour_of(encoder, names), label=encoder,
                 linestyle="--" if encoder in _BASELINES else ("-", "-.", ":")[k % 3],
@@ -199,6 +220,74 @@ def lines_plot(
         axes.set_xlabel(labels["x"])
         axes.set_ylabel(labels["y"])
         _legend(figure, names)
+        return _drawn(figure, name, title)
+
+
+def curves_plot(
+    name: str,
+    title: str,
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    labels: Mapping[str, str],
+    marks: Mapping[str, tuple[Sequence[float], Sequence[float]]] | None = None,
+) -> Plot:
+    """Draw figures over the steps of training.
+
+    Args:
+        name: of the file.
+        title: one line.
+        series: by run, steps and values.
+        labels: ``x`` and ``y``, the names of the axes.
+        marks: by run, steps and values that are drawn as points in the run's colour.
+    """
+    names = list(series)
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _figure(3.0)
+        for k, (run, (x, y)) in enumerate(series.items()):
+            axes.plot(
+                x, y, color=colour_of(run, names), label=run, marker="." if len(x) < 3 else "",
+                linestyle=("-", "--", "-.", ":")[k % 4],
+            )  # fmt: skip
+        for run, (x, y) in (marks or {}).items():
+            axes.plot(
+                x, y, color=colour_of(run, names), linestyle="", marker="D", markersize=5,
+                markerfacecolor="none",
+            )  # fmt: skip
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.set_xlabel(labels["x"])
+        axes.set_ylabel(labels["y"])
+        _legend(figure, names)
+        return _drawn(figure, name, title)
+
+
+def clouds_plot(name: str, title: str, clouds: Mapping[str, np.ndarray], axis: str) -> Plot:
+    """Draw points in three dimensions, a box an encoder; all axes of a box have one scale.
+
+    Args:
+        name: of the file.
+        title: one line.
+        clouds: by encoder, (n, 3).
+        axis: what an axis is called, before its number.
+    """
+    names, columns = list(clouds), min(2, len(clouds))
+    rows = -(-len(names) // columns)
+    with matplotlib.rc_context(_STYLE | {"axes.linewidth": 0.5, "font.size": 8}):
+        figure = Figure(figsize=(2.6 * columns, 2.7 * rows), layout="constrained")
+        for k, (encoder, points) in enumerate(clouds.items(), 1):
+            axes: Any = figure.add_subplot(rows, columns, k, projection="3d")
+            colour = colour_of(encoder, names)
+            # Depth by opacity would make each point a colour of its own.
+            axes.scatter(*points.T, s=4, color=colour, alpha=0.6, linewidths=0, depthshade=False)
+            radius = float(np.abs(points).max()) or 1.0
+            for k_axis, direction in enumerate((axes.xaxis, axes.yaxis, axes.zaxis), 1):
+                direction.set_pane_color((0, 0, 0, 0))
+                direction.line.set_color(INK)
+                direction.set_major_locator(MaxNLocator(4))
+                direction.set_tick_params(labelsize=6, pad=-3)
+                direction.set_label_text(f"{axis} {k_axis}")
+                direction.labelpad = -8
+            axes.set(xlim=(-radius, radius), ylim=(-radius, radius), zlim=(-radius, radius))
+            axes.set_box_aspect((1, 1, 1), zoom=0.85)
+            axes.set_title(encoder.replace("$", r"\$"), color=colour, fontsize=9, pad=0)
         return _drawn(figure, name, title)
 
 
@@ -214,7 +303,6 @@ def _legend(figure: Figure, names: Sequence[str]) -> None:
 
 
 def _drawn(figure: Figure, name: str, title: str) -> Plot:
-    svg, png = io.BytesIO(), io.BytesIO()
+    svg = io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Title": title})
-    figure.savefig(png, format="png", dpi=200, facecolor="white", metadata={"Software": None})
-    return Plot(name, title, svg.getvalue(), png.getvalue())
+    return Plot(name, title, svg.getvalue(), figure)

@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 
-from mflag.reporting.markup import Markup, join, tag
+from mflag.reporting.markup import Markup, join, plain, tag
 
 MISSING = "–"
 
 
-def table(caption: object, header: Sequence[object], rows: Sequence[Sequence[object]]) -> Markup:
+def table(
+    caption: object,
+    header: Sequence[object],
+    rows: Sequence[Sequence[object]],
+    holds_words: bool = False,
+) -> Markup:
     """Return a table whose first column names the rows.
 
     Args:
         caption: what is counted, and how.
         header: one cell a column.
         rows: one sequence a row, as long as the header; plain text is escaped.
+        holds_words: cells are text, which may break, rather than numbers.
     """
     head = tag("tr", *[tag("th", cell, scope="col") for cell in header])
     body = [
@@ -22,7 +28,9 @@ def table(caption: object, header: Sequence[object], rows: Sequence[Sequence[obj
     ]
     whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
     # Wider than a phone: the box scrolls, and the keyboard reaches it.
-    return tag("div", whole, class_="scroll", tabindex="0", role="region", aria_label="table")
+    words = " words" if holds_words else ""
+    label = f"Table: {plain(caption)}"
+    return tag("div", whole, class_=f"scroll{words}", tabindex="0", role="region", aria_label=label)
 
 
 def number(value: float | None, digits: int = 3, sign: bool = False) -> str:

@@ -27,6 +27,7 @@ from mflag.errors import NonFiniteError
 from mflag.models.encoder_file import save_encoder
 from mflag.optim.schedule import set_learning_rate
 from mflag.runtime.checkpoint_writer import CheckpointWriter
+from mflag.runtime.folder_lock import FolderLock
 from mflag.runtime.progress import Advance, progress
 from mflag.runtime.signals import StopRequest
 from mflag.training.finite import check_finite_state
@@ -57,11 +58,13 @@ def train(config: TrainConfig) -> bool:
         InputError: bad configuration, data or folder; nothing is left on disk.
         NonFiniteError: a loss became NaN or infinite.
     """
-    with Session(read_ranks(), config.compute.timeout_s) as session:
+    lock = FolderLock(config.output_dir, "mflag.train")
+    with Session(read_ranks(), config.compute.timeout_s) as session, lock:
         session.agree(lambda: validate(config))
         if not session.ranks.is_alone:  # it reads every source file
             session.require_equal(facts_of_all(config))
         session.connect(session.agree(lambda: try_compute(config, session.ranks)).device)
+        session.agree(lambda: lock.acquire() if session.ranks.is_first else None)
         claim = claim_together(config, session)
         if claim.is_finished:
             if session.ranks.is_first:

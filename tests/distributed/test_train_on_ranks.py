@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 
 from mflag.runtime.atomic_write import file_sha256, write_json
 from tests.distributed.program import figures, start
+from tests.models.tiny_bert import write_bert
 from tests.training.conftest import write_prepared
 
 GLOBAL_BATCH = 16
@@ -141,3 +142,19 @@ def test_generated_studies_are_made_by_rank_0_alone(tmp_path):
     ).wait()  # fmt: skip
     assert [end.code for end in ended] == [0, 0], ended
     assert "generating 16 studies" in ended[0].stderr and not ended[1].stderr
+
+
+def test_text_layers_train_on_ranks_as_in_one_process(data, tmp_path):
+    bert = write_bert(tmp_path / "tiny", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    given = (f"text.path={bert}", "text.unfreeze_last=1", "text.max_length=32")
+    given += ("compute.sync_batchnorm=true",)
+    alone, ours = (trained(count, tmp_path / str(count), data, *given) for count in (1, 2))
+    for one, several in zip(figures(alone), figures(ours), strict=True):
+        assert several["loss_alignment"] == pytest.approx(one["loss_alignment"], rel=2e-4)
+    for name in ("encoder.safetensors", "projector.safetensors", "text_encoder.safetensors"):
+        assert_close(ours / name, alone / name)
+    before, after = (
+        load_file(bert / "model.safetensors"),
+        load_file(ours / "text_encoder.safetensors"),
+    )
+    assert any(not torch.equal(after[key], before[key]) for key in after)

@@ -8,6 +8,7 @@ from mflag.downstream.bootstrap import (
     mean_over,
     patient_weights,
     r2_resamples,
+    ratio_resamples,
 )
 
 
@@ -76,3 +77,20 @@ def test_interval_of_nothing_is_none():
 def test_mean_leaves_undefined_classes_of_a_resample_out():
     samples = np.array([[0.5, np.nan], [0.7, np.nan]])
     np.testing.assert_allclose(mean_over(samples, 0), [0.6, np.nan])
+
+
+def test_resampled_ratios_equal_those_of_repeated_rows():
+    random = np.random.default_rng(3)
+    over, under = random.random(30), random.integers(0, 2, 30)
+    over[under == 0] = 0
+    weights = patient_weights(np.arange(30), 20)
+    expected = [np.repeat(over, w).sum() / np.repeat(under, w).sum() for w in weights]
+    np.testing.assert_allclose(ratio_resamples(over, under, weights), expected, rtol=1e-13)
+
+
+def test_ratio_over_nothing_is_undefined():
+    weights = np.array([[1, 1], [2, 0]], np.uint16)
+    assert np.isnan(ratio_resamples(np.zeros(2), np.zeros(2), weights)).all()
+    np.testing.assert_array_equal(
+        ratio_resamples(np.array([0, 0.5]), np.array([0, 1]), weights), [0.5, np.nan]
+    )

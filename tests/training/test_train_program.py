@@ -18,6 +18,7 @@ from mflag.data.manifest import open_prepared
 from mflag.data.preparing import prepare, prepare_phantom
 from mflag.models import load_encoder
 from mflag.runtime.checkpoint import list_checkpoints, read_checkpoint, save_checkpoint
+from mflag.runtime.folder_lock import FolderLock
 from mflag.train import main
 
 FORMAT_9 = '{"format": 9, "count": 1, "hashes": {"manifest.parquet": "", "images.u8": ""}}'
@@ -377,3 +378,12 @@ def test_weights_do_not_depend_on_where_the_images_are_held(train, prepared, tmp
     assert code == 0 and ("feed: 48 images" in err) is (resident == "true")
     weights = [(tmp_path / run / "encoder.safetensors").read_bytes() for run in ("auto", "run")]
     assert weights[0] == weights[1]
+
+
+def test_a_folder_that_another_run_writes_to_is_refused(train, prepared, tmp_path):
+    with FolderLock(tmp_path / "run", "mflag.train") as lock:
+        lock.acquire()
+        before = sorted(tmp_path.rglob("*"))
+        code, err = train(f"data.path={prepared.path}", "output_dir=run", *QUICK)
+        assert code == 2 and "run is in use by mflag.train, process " in err
+        assert sorted(tmp_path.rglob("*")) == before

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
+from mflag.analysis.geometry import latent_geometry
 from mflag.config.evaluate import EvaluateConfig
-from mflag.data.leaks import known_overlap
 from mflag.data.manifest import Prepared
 from mflag.downstream.bootstrap import r2_resamples
 from mflag.downstream.classification.crossval import probe_out_of_fold, ridge_out_of_fold
-from mflag.downstream.classification.finetune import Compute, finetune
+from mflag.downstream.classification.finetune import finetune
 from mflag.downstream.classification.label_scores import score_labels
 from mflag.downstream.classification.probe import (
     available_threads,
@@ -19,14 +19,14 @@ from mflag.downstream.classification.probe import (
 )
 from mflag.downstream.classification.shortcuts import Shortcuts
 from mflag.downstream.classification.study import Study, plan_study
-from mflag.downstream.encoders import NamedEncoder
+from mflag.downstream.encoders import NamedEncoder, describe, overlap_notes
 from mflag.downstream.examples import choose_examples
 from mflag.downstream.features import embed
-from mflag.downstream.geometry import latent_geometry
 from mflag.downstream.request import Request
 from mflag.downstream.results import FORMAT, Scores, merge_notes, provenance
 from mflag.downstream.scores import is_two_sided, r_squared
 from mflag.downstream.task import Outcome
+from mflag.downstream.training import Compute
 
 
 def run(
@@ -49,12 +49,12 @@ def run(
         "geometry": found.geometry,
         "finetuning": found.finetuning,
         "shortcuts": found.shortcuts.results(),
-        "encoders": [_describe(encoder) for encoder in request.encoders],
+        "encoders": describe(request.encoders),
         "data": study.counts(),
         "options": _options(config, request),
         "notes": [
             *(f"warning from prepare: {warning}" for warning in prepared.warnings),
-            *_overlaps(request.encoders, study.dataset),
+            *overlap_notes(request.encoders, study.dataset),
             *request.notes,
             *[left] * bool(study.masked),
             *merge_notes(found.notes),
@@ -167,16 +167,8 @@ class _Evaluation:
     def _fields(
         self, encoder: NamedEncoder, protocol: str, draw: tuple[float, int]
     ) -> dict[str, Any]:
-        return {
-            "task": "classification",
-            "dataset": self.study.dataset,
-            "encoder": encoder.name,
-            "protocol": protocol,
-            "fraction": draw[0],
-            "seed": draw[1],
-            "n_train": self.study.n_train(draw),
-            "n_test": len(self.study.test),
-        }
+        named = {"task": "classification", "encoder": encoder.name, "protocol": protocol}
+        return named | self.study.fields_of(draw)
 
 
 def _score_attributes(
@@ -222,24 +214,3 @@ def _options(config: EvaluateConfig, request: Request) -> dict[str, Any]:
             "precision": str(request.dtype).removeprefix("torch."),
         }
     return options
-
-
-def _overlaps(encoders: list[NamedEncoder], dataset: str) -> list[str]:
-    """Remarks on encoders that were trained on images of the data under other ids."""
-    known = {e.name: known_overlap(e.dataset, dataset) for e in encoders if e.dataset}
-    trained = {e.name: e.dataset for e in encoders}
-    return [
-        f"warning: {name} was trained on {trained[name]}, and these data are {dataset}: {overlap}"
-        for name, overlap in known.items()
-        if overlap
-    ]
-
-
-def _describe(encoder: NamedEncoder) -> dict[str, Any]:
-    return {
-        "name": encoder.name,
-        "arch": encoder.arch,
-        "image_size": encoder.image_size,
-        "origin": encoder.origin,
-        "dataset": encoder.dataset,
-    }

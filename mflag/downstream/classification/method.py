@@ -1,15 +1,14 @@
-"""The part of a classification's report that says how it was measured, and with what."""
+"""The part of a classification's report that says how it was measured."""
 
 from mflag.data.label_policy import POLICIES
 from mflag.downstream.report_lookup import Results
-from mflag.reporting.markup import join, tag
-from mflag.reporting.page import Section, definitions, paragraph
-from mflag.reporting.tables import table
+from mflag.downstream.report_sections import LABEL_DRAWS, intervals
+from mflag.reporting.page import Section, definitions
 
 
 def method_section(results: Results) -> Section:
     """Return what was measured, how."""
-    options, data = results["options"], results["data"]
+    options = results["options"]
     grid = ", ".join(f"{c:g}" for c in options["inverse_penalties"])
     folds = options.get("folds")
     pairs: list[tuple[object, object]] = [
@@ -36,25 +35,14 @@ def method_section(results: Results) -> Section:
             "Mean of the one-vs-rest AUC over labels, each over all test images at once "
             "(torchmetrics). Labels without positives or negatives are left out, by name.",
         ),
-        (
-            "Intervals",
-            f"Bootstrap over the {data['test_patients']:,} test patients, "
-            f"{options['resamples']:,} resamples, 2.5 and 97.5 % quantiles; all images of a "
-            "patient are drawn together, and the same resamples serve every encoder. They do not "
-            "cover training the encoder again.",
-        ),
+        intervals(results),
     ]
     return Section("method", "How it was measured", definitions(pairs))
 
 
 def _draws(folds: int | None, seeds: int) -> tuple[object, object]:
     if folds is None:
-        return (
-            "Label draws",
-            "Rows of the train split, drawn with seeds 0, 1, …, the same rows for every encoder. A "
-            "smaller fraction is a part of the larger one of the same seed; drawn_ids.parquet "
-            "lists them. At 100 % nothing is drawn, so there is one seed.",
-        )
+        return LABEL_DRAWS
     return (
         "Cross-validation",
         f"All images in {folds} parts, a patient's images in one, about equal shares of the labels "
@@ -78,17 +66,3 @@ def _finetuning(options: Results) -> list[tuple[object, object]]:
         "a better macro AUC on valid, and the best epoch counts. Test is looked at once."
     )
     return [("Fine-tuning", text)]
-
-
-def provenance_section(results: Results) -> Section:
-    """Return encoders, command, versions, machine."""
-    rows = [
-        [e["name"], e["arch"], f"{e['image_size']} px", e["origin"]] for e in results["encoders"]
-    ]
-    encoders = table("Encoders.", ["name", "architecture", "input", "weights"], rows)
-    versions = ", ".join(f"{name} {v}" for name, v in results["versions"].items())
-    command = tag("pre", tag("code", results["command"]))
-    body = join(
-        encoders, tag("h3", "Command"), command, paragraph(versions), paragraph(results["machine"])
-    )
-    return Section("provenance", "Where it comes from", body)

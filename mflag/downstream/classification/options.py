@@ -2,22 +2,21 @@
 
 import numpy as np
 
-from mflag.config.evaluate import EvaluateConfig, TaskConfig
+from mflag.config.evaluate import EvaluateConfig
 from mflag.data.augment import check_augment
 from mflag.data.label_policy import check_label_policy
 from mflag.data.manifest import (
     ATTRIBUTE_PREFIX,
-    IMAGE_SIZE,
     LABEL_PREFIX,
-    STORED_SIZES,
     Prepared,
 )
 from mflag.downstream.draws import check_fractions
+from mflag.downstream.request import SHARED_KEYS
+from mflag.downstream.training import TRAINING_KEYS, check_training
 from mflag.errors import InputError
 
 PROTOCOLS = ("linear", "finetune")
-# The smallest input of which a ResNet's last block sees a pixel.
-MIN_IMAGE_SIZE = 32
+KEYS = SHARED_KEYS | TRAINING_KEYS | {"label_policy", "inverse_penalties", "augment", "folds"}
 
 
 def check(config: EvaluateConfig, protocols: list[str]) -> None:
@@ -34,9 +33,8 @@ def check(config: EvaluateConfig, protocols: list[str]) -> None:
     if config.pixels and "finetune" in protocols:
         raise InputError("pixels=true has no layers to train; leave finetune out of task.protocol")
     if "finetune" in protocols:
-        # generated studies are stored at IMAGE_SIZE
-        largest = IMAGE_SIZE if config.data.path is None else max(STORED_SIZES)
-        _check_finetuning(config.task, largest)
+        check_training(config)
+        check_augment(config.task.augment)
 
 
 def check_data(config: EvaluateConfig, prepared: Prepared) -> None:
@@ -82,20 +80,3 @@ def _check_folds(config: EvaluateConfig, protocols: list[str]) -> None:
         raise InputError(
             f"task.folds uses all images, but fraction is {config.fraction}; give fraction=1.0"
         )
-
-
-def _check_finetuning(task: TaskConfig, largest: int) -> None:
-    for name, smallest in (("epochs", 1), ("patience", 1), ("batch_size", 2)):
-        value = getattr(task, name)
-        if value < smallest:  # BatchNorm needs two images
-            raise InputError(f"task.{name} is {value}; give {smallest} or more")
-    if not 0 < task.lr < float("inf"):
-        raise InputError(f"task.lr is {task.lr}; give a number above 0")
-    if not 0 <= task.weight_decay < float("inf"):
-        raise InputError(f"task.weight_decay is {task.weight_decay}; give 0 or more")
-    if task.image_size is not None and not MIN_IMAGE_SIZE <= task.image_size <= largest:
-        raise InputError(
-            f"task.image_size is {task.image_size}; give {MIN_IMAGE_SIZE} to {largest}, or null "
-            "for the encoder's own"
-        )
-    check_augment(task.augment)

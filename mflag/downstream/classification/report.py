@@ -1,10 +1,9 @@
 """The report of a classification, built from ``results.json`` alone (and pictures)."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from mflag.data.label_policy import POLICIES
-from mflag.downstream.classification.method import method_section, provenance_section
+from mflag.downstream.classification.method import method_section
 from mflag.downstream.classification.shortcuts_report import shortcuts_section
 from mflag.downstream.report_lookup import (
     PROTOCOL_NAMES,
@@ -21,6 +20,7 @@ from mflag.downstream.report_lookup import (
     series_of,
     table_by_fraction,
 )
+from mflag.downstream.report_sections import differences_section, provenance_section
 from mflag.reporting.gallery import Picture, gallery
 from mflag.reporting.markup import Markup, join, tag
 from mflag.reporting.page import Section, bullets, details, paragraph
@@ -73,7 +73,7 @@ def sections(results: Results, plots: Mapping[str, Plot], pictures: list[Picture
     """
     found = [
         _findings(results, plots),
-        _differences(results),
+        differences_section(results, _TITLES),
         _classes(results),
         shortcuts_section(results),
         _unmentioned(results, plots),
@@ -148,41 +148,6 @@ def _findings(results: Results, plots: Mapping[str, Plot]) -> Section:
             )
         )
     return Section("findings", "Findings", tag("div", *parts, class_="pair"))
-
-
-def _differences(results: Results) -> Section | None:
-    found: dict[tuple[str, str], dict[tuple[str, str], dict[float, Any]]] = {}
-    for row in results["differences"]:
-        pairs = found.setdefault((row["metric"], row["protocol"]), {})
-        pairs.setdefault((row["encoder"], row["minus"]), {})[row["fraction"]] = row
-    if not found:
-        return None
-    names, fractions = encoder_names(results), results["options"]["fraction"]
-    tables = []
-    for (metric, protocol), pairs in found.items():
-        rows = [
-            [
-                join(key_of(pair[0], names), tag("small", f"minus {pair[1]}")),
-                *[_difference_cell(by_fraction.get(f)) for f in fractions],
-            ]
-            for pair, by_fraction in pairs.items()
-        ]
-        title = f"{_TITLES[metric]}, {PROTOCOL_NAMES[protocol]}"
-        tables.append(table(title, ["encoders", *map(percent, fractions)], rows))
-    text = paragraph(
-        "Paired: the same label draws and the same resampled test patients on both sides. Below "
-        "each difference its 95 % interval; bold where that excludes 0. The intervals are not "
-        "corrected for the number of comparisons."
-    )
-    return Section("differences", "Differences", join(text, tag("div", *tables, class_="pair")))
-
-
-def _difference_cell(row: dict[str, Any] | None) -> Markup:
-    if row is None:
-        return Markup(MISSING)
-    excludes_zero = row["ci_low"] is not None and (row["ci_low"] > 0 or row["ci_high"] < 0)
-    value = tag("strong" if excludes_zero else "span", number(row["value"], sign=True))
-    return join(value, tag("small", span(row["ci_low"], row["ci_high"], sign=True)))
 
 
 def _classes(results: Results) -> Section:

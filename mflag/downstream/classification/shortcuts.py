@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mflag.downstream.bootstrap import auc_resamples, interval, mean_over
-from mflag.downstream.classification.circumstances import Circumstance, circumstances
+from mflag.downstream.circumstances import Circumstance, circumstances
 from mflag.downstream.classification.study import Study
 from mflag.downstream.scores import class_aucs, is_two_sided
 

@@ -85,7 +85,7 @@ def test_a_study_with_folds_scores_every_image_and_repeats_by_seed(make_prepared
     study = plan_study(config, [1.0], prepared)
     assert (study.test == np.arange(80)).all() and study.weights.shape == (10, 80)
     assert list(study.draws) == [(1.0, 0), (1.0, 1), (1.0, 2)]
-    assert study.n_train((1.0, 0)) == 64
+    assert study.fields_of((1.0, 0))["n_train"] == 64
     assert study.counts()["test_patients"] == 40
 
 

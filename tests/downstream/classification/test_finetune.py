@@ -6,8 +6,9 @@ import torch
 
 from mflag.config.evaluate import TaskConfig
 from mflag.config.feed import AugmentConfig
-from mflag.downstream.classification.finetune import Compute, finetune
+from mflag.downstream.classification.finetune import finetune
 from mflag.downstream.encoders import IMAGENET_MEAN, IMAGENET_STD, NamedEncoder
+from mflag.downstream.training import Compute
 from mflag.models import build_encoder
 
 TRAIN = np.arange(40)

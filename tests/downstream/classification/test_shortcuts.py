@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mflag.downstream.classification.circumstances import circumstances
+from mflag.downstream.circumstances import circumstances
 from mflag.downstream.classification.shortcuts import Shortcuts
 
 ROOT = Path(__file__).parents[2]

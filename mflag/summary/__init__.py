@@ -1,0 +1,1 @@
+"""One page of all that the programs found: data, runs, latents, scores, the paper's tables."""
