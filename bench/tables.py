@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.feed_table import feed_table
+from bench.hannover import hannover_table
 from bench.kernels_table import kernels_table, skipped_list, targets_table
 from bench.manifest_table import manifest_table
 from bench.reproduce_table import disk_table, time_table
@@ -158,6 +159,7 @@ TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),
     "phantom-probe": ("docs/phantom.md", "phantom-probe.json", phantom_probe_table),
     "demo": ("docs/results.md", "demo.json", demo_table),
+    "hannover": ("docs/results.md", "hannover.json", hannover_table),
 }
 
 

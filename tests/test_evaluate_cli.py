@@ -326,3 +326,40 @@ def test_generated_studies_are_made_and_on_overwrite_replaced(tmp_path, encoder)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert sum(results["data"]["studies"].values()) == 36
     assert results["data"]["dataset"] == "phantom"
+
+
+@pytest.fixture(scope="module")
+def crossed(encoder, tmp_path_factory):
+    """Folder of a cross-validated probe beside random weights and pixels."""
+    folder = tmp_path_factory.mktemp("crossed")
+    prepared = write_prepared(folder / "prepared", **{"attribute/rotation": attribute(1)})
+    arguments = [
+        f"data.path={prepared}", f"encoder={encoder}", f"out={folder / 'out'}", "task.folds=4",
+        "fraction=1.0", "seeds=2", "pixels=true", "imagenet=false", "task.resamples=50",
+    ]  # fmt: skip
+    assert call_program(arguments) == 0
+    return folder / "out"
+
+
+def test_cross_validation_scores_all_images_once_a_repetition(crossed):
+    results = json.loads((crossed / "results.json").read_text())
+    rows = [row for row in results["rows"] if row["metric"] == "macro_auc"]
+    assert [(row["encoder"], row["seed"]) for row in rows] == [
+        (name, seed) for name in ("encoder", "random", "pixels") for seed in (0, 1)
+    ]
+    assert {(row["n_train"], row["n_test"]) for row in rows} == {(60, 80)}
+    assert results["options"]["folds"] == 4 and results["data"]["test_patients"] == 40
+    assert values(results, encoder="pixels", metric="macro_auc")[0] > 0.9
+    assert values(results, metric="unmentioned_r2/rotation")
+
+
+def test_report_tells_of_the_cross_validation_and_of_pixels(crossed):
+    page = (crossed / "report.html").read_text()
+    assert "4-fold cross-validation of 80 images" in page and "Cross-validation" in page
+    assert "pixels averaged to 32 x 32" in page
+
+
+def test_pixels_serve_the_linear_probe_alone(tmp_path, encoder, capsys):
+    words = ["task.protocol=finetune", "pixels=true", f"encoder={encoder}", f"out={tmp_path / 'o'}"]
+    assert call_program(words) == 2
+    assert "leave finetune out" in capsys.readouterr().err

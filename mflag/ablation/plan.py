@@ -24,6 +24,7 @@ from mflag.training.validate import validate
 _OURS_IN_TRAIN = ("seed", "output_dir", "resume", "overwrite", "data", "data.path")
 _OURS_IN_EVALUATE = (
     "task", "encoder", "encoders", "out", "overwrite", "fraction", "seeds", "random", "imagenet",
+    "pixels",
 )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """Which settings decide what a run or an evaluation finds, and whether two are the same."""
 
+import functools
 import hashlib
 import json
 import shlex
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from mflag.training.run_folder import FREE_KEYS
 
 # Where an evaluation ran, what else it scored, and what its report shows.
 _FREE_OF_EVALUATION = (
-    "out", "overwrite", "encoder", "encoders", "random", "imagenet", "compute", "report",
+    "out", "overwrite", "encoder", "encoders", "random", "imagenet", "pixels", "compute", "report",
 )  # fmt: skip
 _OWN_FILES = ("encoder=", "encoders=", "out=")
 
@@ -34,9 +34,7 @@ def read_training_settings(folder: Path) -> Settings | None:
     written = folder / "config.yaml"
     if not written.is_file():
         return None
-    content = OmegaConf.to_container(OmegaConf.load(written))
-    assert isinstance(content, dict)
-    return _without(flat({str(key): value for key, value in content.items()}), FREE_KEYS)
+    return dict(_read(written, written.stat().st_mtime_ns))
 
 
 def evaluation_settings(words: tuple[str, ...]) -> Settings:
@@ -45,7 +43,10 @@ def evaluation_settings(words: tuple[str, ...]) -> Settings:
     Raises:
         HydraException, OmegaConfBaseException: mflag.evaluate knows no such words.
     """
-    return _composed(tuple(word for word in words if not word.startswith(_OWN_FILES)))
+    asked = [word for word in words if not word.startswith(_OWN_FILES)]
+    config = compose("evaluate", EvaluateConfig, asked)
+    config.fraction = check_fractions(config.fraction)
+    return _without(settings_of(config), _FREE_OF_EVALUATION)
 
 
 def command_words(results: dict[str, Any]) -> tuple[str, ...]:
@@ -70,11 +71,11 @@ def fingerprint(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-@cache
-def _composed(words: tuple[str, ...]) -> Settings:
-    config = compose("evaluate", EvaluateConfig, words)
-    config.fraction = check_fractions(config.fraction)
-    return _without(settings_of(config), _FREE_OF_EVALUATION)
+@functools.cache  # asked for again at each step of the way, and slow to parse
+def _read(written: Path, changed_at: int) -> Settings:
+    content = OmegaConf.to_container(OmegaConf.load(written))
+    assert isinstance(content, dict)
+    return _without(flat({str(key): value for key, value in content.items()}), FREE_KEYS)
 
 
 def _without(settings: Settings, keys: tuple[str, ...]) -> Settings:

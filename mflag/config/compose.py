@@ -1,6 +1,8 @@
 """What a program would be configured with, without starting it."""
 
+import copy
 import dataclasses
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +14,8 @@ from omegaconf import OmegaConf
 
 def compose(program: str, schema: type, overrides: Sequence[str]) -> Any:
     """Return the configuration that ``python -m mflag.PROGRAM`` makes of its arguments.
+
+    Equal calls of one process compose once, and get objects of their own.
 
     Args:
         program: name of a file in ``configs/``.
@@ -25,15 +29,7 @@ def compose(program: str, schema: type, overrides: Sequence[str]) -> Any:
         HydraException, OmegaConfBaseException: an override is unknown or of the wrong type; the
             program itself would answer the same.
     """
-    outer = GlobalHydra.instance().hydra  # of the program that asks
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_module("mflag.configs", version_base="1.3"):
-            config = hydra.compose(program, overrides=list(overrides))
-    finally:
-        GlobalHydra.instance().hydra = outer
-    values = OmegaConf.to_container(config)
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))
+    return copy.deepcopy(_composed(program, schema, tuple(overrides)))
 
 
 def as_override(key: str, value: Any) -> str:
@@ -71,3 +67,16 @@ def _word(value: Any) -> str:
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"'{escaped}'"
     return str(value)
+
+
+@functools.cache
+def _composed(program: str, schema: type, overrides: tuple[str, ...]) -> Any:
+    outer = GlobalHydra.instance().hydra  # of the program that asks
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_module("mflag.configs", version_base="1.3"):
+            config = hydra.compose(program, overrides=list(overrides))
+    finally:
+        GlobalHydra.instance().hydra = outer
+    values = OmegaConf.to_container(config)
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), values))

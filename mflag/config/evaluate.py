@@ -38,6 +38,11 @@ class TaskConfig:
     inverse_penalties: list[float] = option(
         [0.01, 0.1, 1.0, 10.0], "C of the logistic regression; the valid split chooses one"
     )
+    folds: int | None = option(
+        None,
+        "cross-validate the linear probe over all images, split by patient into so many parts; "
+        "seeds repeats it with other parts; null: the table's own splits",
+    )
     resamples: int = option(1000, "bootstrap resamples of the test patients")
     epochs: int = option(50, "at most; an epoch is all drawn images, or 10 steps if that is more")
     lr: float = option(1e-4, "peak learning rate of AdamW; 5 % warm-up, then a cosine to 0")
@@ -96,6 +101,7 @@ class EvaluateConfig:
     # Not dict[str, str]: Hydra refuses new keys in a typed mapping.
     encoders: Any = option(None, "several: {NAME:FILE,NAME:FILE}, instead of encoder=")
     random: bool = option(True, "add a randomly initialised encoder of the first one's arch")
+    pixels: bool = option(False, "add averaged pixels as features (classification, linear)")
     imagenet: str = option(
         "auto", "add torchvision's ImageNet weights: auto (when already downloaded), true, false"
     )

@@ -6,14 +6,15 @@ from typing import Any
 
 import torch
 import torchvision
-from torch import nn
+from torch import Tensor, nn
 
 from mflag.data.leaks import known_overlap
 from mflag.errors import InputError
 from mflag.models.encoder import build_encoder
 from mflag.models.load import load_encoder
 
-BASELINES = ("random", "imagenet")
+BASELINES = ("random", "imagenet", "pixels")
+PIXEL_SIDE = 32
 IMAGENET_MEAN = [0.485, 0.456, 0.406]
 IMAGENET_STD = [0.229, 0.224, 0.225]
 
@@ -120,6 +121,23 @@ def random_encoder(like: NamedEncoder) -> NamedEncoder:
     return NamedEncoder(
         "random", module, like.arch, like.image_size, like.mean, like.std, origin
     )  # fmt: skip
+
+
+def pixel_encoder(like: NamedEncoder) -> NamedEncoder:
+    """No network: the image, averaged over boxes to 32 x 32, as 1,024 features."""
+    module = nn.Sequential(nn.AdaptiveAvgPool2d(PIXEL_SIDE), GreyChannel(), nn.Flatten())
+    origin = f"no network: pixels averaged to {PIXEL_SIDE} x {PIXEL_SIDE}"
+    return NamedEncoder(
+        "pixels", module, "pixels", like.image_size, like.mean, like.std, origin
+    )  # fmt: skip
+
+
+class GreyChannel(nn.Module):
+    """The first of three equal channels."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) → (B, 1, H, W)."""
+        return images[:, :1]
 
 
 def imagenet_encoder(like: NamedEncoder, wanted: str) -> NamedEncoder | str:

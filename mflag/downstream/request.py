@@ -21,6 +21,7 @@ from mflag.downstream.encoders import (
     check_imagenet,
     encoder_files,
     load_encoders,
+    pixel_encoder,
 )
 from mflag.errors import InputError
 from mflag.runtime.device import choose_compute
@@ -113,6 +114,8 @@ def check_protocols(wanted: Any, known: tuple[str, ...]) -> list[str]:
 def with_baselines(config: EvaluateConfig, request: Request) -> Request:
     """Add the random and the ImageNet encoder, as far as they are wanted and can be had."""
     encoders, notes = add_baselines(request.encoders, config.random, config.imagenet)
+    if config.pixels:
+        encoders.append(pixel_encoder(encoders[0]))
     return replace(request, encoders=encoders, notes=[*request.notes, *notes])
 
 
@@ -176,4 +179,6 @@ def _check_numbers(config: EvaluateConfig) -> None:
         raise InputError(f"data.size is {config.data.size}; give {MIN_STUDIES} or more")
     if config.report.examples < 0:
         raise InputError(f"report.examples is {config.report.examples}; give 0 or more")
+    if config.pixels and config.task.name != "classification":
+        raise InputError(f"pixels=true serves classification, but task is {config.task.name}")
     check_imagenet(config.imagenet)

@@ -8,10 +8,10 @@ from mflag.analysis.geometry import latent_geometry
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.manifest import Prepared
 from mflag.downstream.bootstrap import r2_resamples
+from mflag.downstream.classification.crossval import probe_out_of_fold, ridge_out_of_fold
 from mflag.downstream.classification.finetune import finetune
 from mflag.downstream.classification.label_scores import score_labels
 from mflag.downstream.classification.probe import (
-    Standardised,
     available_threads,
     fit_probe,
     fit_ridge,
@@ -76,7 +76,7 @@ class _Evaluation:
 
     def evaluate(self, encoder: NamedEncoder) -> None:
         features = self._features(encoder)
-        self.geometry[encoder.name] = latent_geometry(features[self.study.prepared.rows("test")])
+        self.geometry[encoder.name] = latent_geometry(features[self.study.test])
         evaluated = {
             "linear": lambda draw: self._probe(encoder, features, draw),
             "finetune": lambda draw: self._finetune(encoder, draw),
@@ -88,7 +88,7 @@ class _Evaluation:
     def _features(self, encoder: NamedEncoder) -> np.ndarray:
         """(n, N) float32; rows that no draw and no split needs stay 0."""
         prepared, batch = self.study.prepared, self.config.compute.batch_size
-        needed = [prepared.rows("test")]
+        needed = [self.study.test]
         if "linear" in self.request.protocols:
             needed += [*self.study.draws.values(), prepared.rows("valid")]
         rows = np.unique(np.concatenate(needed))
@@ -102,19 +102,27 @@ class _Evaluation:
     ) -> list[str]:
         """Add the rows of a linear probe; return what was left out, in words."""
         study, task = self.study, self.config.task
-        rows, valid = study.draws[draw], study.prepared.rows("valid")
-        scaled = standardise(features[rows], features[valid], features[study.prepared.rows("test")])
         fields = self._fields(encoder, "linear", draw)
         threads = available_threads(self.config.compute.threads)
         labels = study.labels
-        probe = fit_probe(scaled, labels[rows], labels[valid], task.inverse_penalties, threads)
-        notes = self._score(probe.scores(scaled.test), probe.fitted, fields)
-        if probe.unconverged:
+        if study.folds:
+            fold_of = study.folds[draw[1]]
+            crossed = probe_out_of_fold(features, labels, fold_of, task.inverse_penalties, threads)
+            notes = self._score(crossed.scores, crossed.fitted, fields)
+            unconverged = crossed.unconverged
+            attributes = ridge_out_of_fold(features, study.attributes, fold_of)
+        else:
+            rows, valid = study.draws[draw], study.prepared.rows("valid")
+            scaled = standardise(features[rows], features[valid], features[study.test])
+            probe = fit_probe(scaled, labels[rows], labels[valid], task.inverse_penalties, threads)
+            notes = self._score(probe.scores(scaled.test), probe.fitted, fields)
+            unconverged = probe.unconverged
+            attributes = fit_ridge(scaled, study.attributes[rows])
+        if unconverged:
             notes.append(
-                f"{encoder.name}: {probe.unconverged} logistic regressions stopped before they "
-                "converged"
+                f"{encoder.name}: {unconverged} logistic regressions stopped before they converged"
             )
-        return notes + _probe_attributes(study, scaled, rows, fields, self.scores)
+        return notes + _score_attributes(study, attributes, fields, self.scores)
 
     def _finetune(self, encoder: NamedEncoder, draw: tuple[float, int]) -> list[str]:
         """Add the rows of a fine-tuned encoder; return what was left out, in words."""
@@ -163,13 +171,12 @@ class _Evaluation:
         return named | self.study.fields_of(draw)
 
 
-def _probe_attributes(
-    study: Study, scaled: Standardised, rows: np.ndarray, fields: dict[str, Any], scores: Scores
+def _score_attributes(
+    study: Study, predicted: np.ndarray, fields: dict[str, Any], scores: Scores
 ) -> list[str]:
     if not study.prepared.attributes:
         return []
-    truth = study.attributes[study.prepared.rows("test")]
-    predicted = fit_ridge(scaled, study.attributes[rows])
+    truth = study.attributes[study.test]
     found: dict[str, tuple[float, np.ndarray]] = {}
     left_out = []
     for k, name in enumerate(study.prepared.attributes):
@@ -198,6 +205,7 @@ def _options(config: EvaluateConfig, request: Request) -> dict[str, Any]:
         "label_policy": task.label_policy,
         "inverse_penalties": task.inverse_penalties,
         "resamples": task.resamples,
+        "folds": task.folds,
     }
     if "finetune" in request.protocols:
         names = ("epochs", "lr", "weight_decay", "batch_size", "image_size", "patience")

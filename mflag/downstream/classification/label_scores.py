@@ -32,7 +32,7 @@ def score_labels(
     Returns:
         Remarks: classes that are left out, AUCs that look flipped.
     """
-    truth, names = study.labels[study.prepared.rows("test")], np.array(study.names)
+    truth, names = study.labels[study.test], np.array(study.names)
     testable = is_two_sided(truth)
     used = trained & testable
     note = _left_out(names[~trained], names[~testable])

@@ -10,6 +10,7 @@ def method_section(results: Results) -> Section:
     """Return what was measured, how."""
     options = results["options"]
     grid = ", ".join(f"{c:g}" for c in options["inverse_penalties"])
+    folds = options.get("folds")
     pairs: list[tuple[object, object]] = [
         (
             "Features",
@@ -20,7 +21,7 @@ def method_section(results: Results) -> Section:
             "Probe",
             "Features are standardised on the labelled rows. One L2 logistic regression a label "
             f"(scikit-learn, lbfgs); one C out of {grid} for all labels, chosen by macro AUC on "
-            "valid. Test is looked at once.",
+            + ("folds of the training part." if folds else "valid. Test is looked at once."),
         ),
         *_finetuning(options),
         (
@@ -28,7 +29,7 @@ def method_section(results: Results) -> Section:
             f"Policy {options['label_policy']}: {POLICIES[options['label_policy']]}. A masked "
             "label counts neither in training nor in a score.",
         ),
-        LABEL_DRAWS,
+        _draws(folds, options["seeds"]),
         (
             "Macro AUC",
             "Mean of the one-vs-rest AUC over labels, each over all test images at once "
@@ -37,6 +38,18 @@ def method_section(results: Results) -> Section:
         intervals(results),
     ]
     return Section("method", "How it was measured", definitions(pairs))
+
+
+def _draws(folds: int | None, seeds: int) -> tuple[object, object]:
+    if folds is None:
+        return LABEL_DRAWS
+    return (
+        "Cross-validation",
+        f"All images in {folds} parts, a patient's images in one, about equal shares of the labels "
+        "in each. Each part is scored by a fit on the others; C is chosen by a cross-validation "
+        "within those. Scores are over all images at once. Repeated with "
+        f"{seeds} partitions (seeds 0, 1, …); the table's own splits are not used.",
+    )
 
 
 def _finetuning(options: Results) -> list[tuple[object, object]]:

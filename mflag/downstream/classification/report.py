@@ -116,9 +116,11 @@ def lead(results: Results) -> Markup:
                 )
             )  # fmt: skip
     how = " and ".join(_PROTOCOLS[p] for p in results["options"]["protocol"])
-    about = (
-        f"{how[0].upper()}{how[1:]}, {len(data['labels'])} labels: {sizes['train']:,} training, "
-        f"{sizes['valid']:,} validation and {sizes['test']:,} test images."
+    about = f"{how[0].upper()}{how[1:]}, {len(data['labels'])} labels: " + (
+        f"{results['options']['folds']}-fold cross-validation of {sum(sizes.values()):,} images."
+        if results["options"].get("folds")
+        else f"{sizes['train']:,} training, {sizes['valid']:,} validation and {sizes['test']:,} "
+        "test images."
     )
     policy = results["options"]["label_policy"]
     labels = paragraph(f"Label policy {policy}: {POLICIES[policy]}.", class_="quiet")
@@ -126,11 +128,17 @@ def lead(results: Results) -> Markup:
 
 
 def _findings(results: Results, plots: Mapping[str, Plot]) -> Section:
-    seeds = results["options"]["seeds"]
+    seeds, folds = results["options"]["seeds"], results["options"].get("folds")
     caption = (
         f"Macro AUC on test: mean over label draws ({seeds} below 100 %, one at 100 %). Below it "
         "the 95 % interval over test patients, and the standard deviation (sd) between draws."
     )
+    if folds:
+        caption = (
+            f"Macro AUC of all images by {folds}-fold cross-validation, mean over {seeds} "
+            "partitions. Below it the 95 % interval over patients, and the standard deviation "
+            "(sd) between partitions."
+        )
     parts = [table_by_fraction(results, "macro_auc", caption)]
     if "macro_auc" in plots:
         parts.append(

@@ -29,7 +29,8 @@ class Shortcuts:
     def __init__(self, study: Study) -> None:
         """Find the circumstances that a study's table tells."""
         self._study = study
-        self._circumstances = circumstances(study.prepared)
+        # With folds there is no train split that could tell the shares.
+        self._circumstances = [] if study.folds else circumstances(study.prepared)
         self._draw = max(study.draws, key=lambda draw: (draw[0], -draw[1]))
         self._kept: list[tuple[dict[str, Any], np.ndarray, np.ndarray]] = []
 
