@@ -90,7 +90,9 @@ def test_an_archive_that_unpacks_without_end_is_refused(tmp_path, monkeypatch):
         read_files(tmp_path / "a.tgz")
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", gzip.compress(b"junk" * 300)])
+@pytest.mark.parametrize(
+    "content", [b"", b"junk", gzip.compress(b"junk" * 300)], ids=["empty", "junk", "gzip"]
+)
 def test_a_damaged_archive_is_refused(tmp_path, content):
     (tmp_path / "a.tgz").write_bytes(content)
     with pytest.raises(InputError, match="damaged|has no XML file"):
