@@ -24,7 +24,8 @@ class TaskConfig:
     """What is asked of the encoders; a key that task.name does not read is refused."""
 
     name: str = option(
-        "classification", "classification, segmentation or detection (extra under AGPL-3.0)"
+        "classification",
+        "classification, segmentation, detection (extra under AGPL-3.0), retrieval, zero_shot",
     )
     protocol: Any = option(
         ["linear"],

@@ -39,7 +39,8 @@ class PartialImages:
         self.count = len(files)
         self.image_size = int(request["image_size"])
         self.folder = out / FOLDER
-        self.images = self.folder / "images.u8"
+        # Absolute: workers of an earlier call may stand in another folder.
+        self.images = (self.folder / "images.u8").absolute()
         # Places count studies: with one more or less, all after it would get another's image.
         names = "\n".join(files).encode("utf-8", "surrogateescape")
         listed = {"count": self.count, "files_sha256": hashlib.sha256(names).hexdigest()}

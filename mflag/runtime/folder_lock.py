@@ -48,7 +48,7 @@ class FolderLock:
         except OSError as error:
             self.release()
             raise InputError(
-                f"cannot write {self._folder}: {error.strerror}; choose another folder"
+                f"cannot write into {self._folder}: {error.strerror}; choose another folder"
             ) from error
         except InputError:
             self.release()

@@ -63,6 +63,7 @@ def test_a_run_with_sync_batchnorm_is_that_of_one_process(count, data, alone, tm
         assert_close(run / name, alone / name)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bytes(data, tmp_path):
     undisturbed = trained(2, tmp_path / "undisturbed", data)
     command = (f"data.path={data}", f"output_dir={tmp_path}/run", "train.batch_size=8")
@@ -98,8 +99,13 @@ def test_a_run_goes_on_with_another_number_of_processes(data, alone, tmp_path):
         (1, "raises", "rank 1 failed: ValueError: a fault was planted"),
         (1, "is killed", "rank 1 is gone"),
         (0, "is killed", "rank 0 is gone"),
-        (1, "gets no images", "rank 1 has had no images for step 4 for 3 s, while others wait"),
-        (0, "hangs", "no rank has finished step 2 for 3 s"),
+        pytest.param(
+            1,
+            "gets no images",
+            "rank 1 has had no images for step 4 for 3 s, while others wait",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(0, "hangs", "no rank has finished step 2 for 3 s", marks=pytest.mark.slow),
     ],
 )
 def test_one_failing_rank_ends_all_with_one_message(data, tmp_path, rank, kind, message):
@@ -144,6 +150,7 @@ def test_generated_studies_are_made_by_rank_0_alone(tmp_path):
     assert "generating 16 studies" in ended[0].stderr and not ended[1].stderr
 
 
+@pytest.mark.slow
 def test_text_layers_train_on_ranks_as_in_one_process(data, tmp_path):
     bert = write_bert(tmp_path / "tiny", hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
     given = (

@@ -26,6 +26,7 @@ def run(folder, command):
     assert ran.returncode == 0, ran.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HANNOVER.is_dir(), reason=f"{HANNOVER} is absent (MFLAG_REAL_DATA)")
 def test_resnet50_learns_from_hannover_with_falling_loss(tmp_path):
     script = re.search(r"```python\n(# compose_hannover.*?)```", TEXT, re.S)

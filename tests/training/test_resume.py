@@ -43,7 +43,9 @@ def wait_for_checkpoint(process, folder):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", ["SIGKILL", *(pytest.param(c, marks=pytest.mark.slow) for c in CASES if c != "SIGKILL")]
+)
 def test_a_stopped_run_goes_on_to_the_same_bytes(prepared, tmp_path, case):
     number, overrides = CASES[case]
     undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"

@@ -220,7 +220,8 @@ def test_resume_on_other_data_is_refused(train, prepared, tmp_path):
 
 def test_more_studies_replace_generated_ones_when_asked(train, tmp_path):
     quick = (*QUICK, "train.batch_size=8", "train.epochs=1")
-    train("output_dir=run", *quick, "data.size=40")
+    code, err = train("output_dir=run", *quick, "data.size=40")
+    assert code == 0, err
     code, err = train("output_dir=run", *quick, "data.size=60", "overwrite=true")
     assert code == 0, err
     assert len(open_prepared(tmp_path / "run" / "data")) == 60
