@@ -18,9 +18,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/demo.json"))
     given = parser.parse_args()
     results = json.loads((given.demo / "evaluation" / "results.json").read_text())
+    segmentation = json.loads((given.demo / "segmentation" / "results.json").read_text())
     training = {name: _last_line(given.demo / name / "metrics.jsonl") for name in RUNS}
     content = {"format": 1, "command": "make demo", **{key: results[key] for key in KEPT}}
-    write_json(given.out, {**content, "training": training})
+    masks = {"command": segmentation["command"], "summary": segmentation["summary"]}
+    write_json(given.out, {**content, "segmentation": masks, "training": training})
 
 
 def _last_line(path: Path) -> dict[str, Any]:

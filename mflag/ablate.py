@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from mflag import cli
-from mflag.ablation.collect import compare, default_reference, read_runs
+from mflag.ablation.collect import Collected, compare, default_reference, read_runs
 from mflag.ablation.command_line import quote_lists
 from mflag.ablation.plan import folder_of, make_plan
 from mflag.ablation.report import markdown
@@ -20,12 +20,13 @@ def main(config: AblateConfig) -> None:
     """Train and evaluate what is missing, compare everything, say what failed."""
     out = folder_of(config)
     if config.collect_only:
-        _collect(out, None, config.reference, [])
+        _collect(read_runs(out), out, config.reference, [])
         return
-    plan = make_plan(config)
-    with lock_folder(plan.out) as lock, StopRequest() as request:
-        sweep = Sweep(plan, request, lock)
-        is_whole = sweep.run()
+    with lock_folder(out) as lock:
+        plan = make_plan(config)
+        with StopRequest() as request:
+            sweep = Sweep(plan, request, lock)
+            is_whole = sweep.run()
     if not is_whole:
         assert request.received is not None
         print(
@@ -37,7 +38,8 @@ def main(config: AblateConfig) -> None:
             raise KeyboardInterrupt
         return
     if any(e.is_finished for of_one in plan.evaluations.values() for e in of_one):
-        _collect(out, plan.names, plan.reference, sweep.failures)
+        runs = read_runs(out, plan.names, config.seeds)
+        _collect(runs, out, plan.reference, sweep.failures)
     if sweep.failures:
         first = sweep.failures[0]
         raise RankFailedError(
@@ -48,9 +50,8 @@ def main(config: AblateConfig) -> None:
 
 
 def _collect(
-    out: Path, names: list[str] | None, reference: str | None, failures: list[Failure]
+    runs: list[Collected], out: Path, reference: str | None, failures: list[Failure]
 ) -> None:
-    runs = read_runs(out, names)
     found = reference or default_reference([run.variant for run in runs])
     results = compare(runs, found, [dataclasses.asdict(failure) for failure in failures])
     report = write_ablation(results, out)

@@ -9,19 +9,22 @@ from mflag.analysis.write import write_analysis
 from mflag.config.analyze import AnalyzeConfig
 from mflag.data.manifest import open_prepared
 from mflag.data.preparing import prepare_phantom
+from mflag.runtime.folder_lock import FolderLock
 
 
 def main(config: AnalyzeConfig) -> None:
     """Analyse, write ``analysis.json``, ``analysis.html`` and ``plots/``, print the figures."""
     request = check_analysis(config)
-    if config.data.path is None:
-        folder = request.out / "data"
-        size, seed = config.data.size, config.data.seed
-        prepare_phantom(folder, size, seed, replace_other=config.overwrite)
-    else:
-        folder = Path(config.data.path)
-    results = analyse(config, request, open_prepared(folder))
-    page = write_analysis(request.out, results)
+    with FolderLock(request.out, "mflag.analyze") as lock:
+        lock.acquire()
+        if config.data.path is None:
+            folder = request.out / "data"
+            size, seed = config.data.size, config.data.seed
+            prepare_phantom(folder, size, seed, replace_other=config.overwrite)
+        else:
+            folder = Path(config.data.path)
+        results = analyse(config, request, open_prepared(folder))
+        page = write_analysis(request.out, results)
     for note in results["notes"]:
         print("note:", note)
     print(

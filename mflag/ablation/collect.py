@@ -41,12 +41,15 @@ class Collected:
     results: list[dict[str, Any]]
 
 
-def read_runs(out: Path, names: list[str] | None = None) -> list[Collected]:
+def read_runs(
+    out: Path, names: list[str] | None = None, seeds: int | None = None
+) -> list[Collected]:
     """Read every run that lies in ``out`` as ``VARIANT/seed_K``.
 
     Args:
         out: folder of all runs.
         names: of the variants, in their order; None takes all, by name.
+        seeds: 0 to seeds - 1 are read; None takes all.
 
     Raises:
         InputError: there are none, or one is not what its folder says.
@@ -54,7 +57,9 @@ def read_runs(out: Path, names: list[str] | None = None) -> list[Collected]:
     folders = [
         folder
         for folder in sorted(out.glob("*/seed_*"), key=_by_name_and_seed)
-        if _PLACE.fullmatch(folder.name) and (names is None or folder.parent.name in names)
+        if (place := _PLACE.fullmatch(folder.name))
+        and (names is None or folder.parent.name in names)
+        and (seeds is None or int(place.group(1)) < seeds)
     ]
     runs = [run for folder in folders if (run := _read_run(folder)) is not None]
     if names is not None:
@@ -117,7 +122,13 @@ def _read_run(folder: Path) -> Collected | None:
             f"{folder} holds a run of seed {settings.get('seed')}; rename it to "
             f"seed_{settings.get('seed')}"
         )
-    results = [read_results(path) for path in evaluations_in(folder)]
+    paths = evaluations_in(folder)
+    results = [read_results(path) for path in paths]
+    by_task: dict[str, Path] = {}
+    for path, content in zip(paths, results, strict=True):
+        other = by_task.setdefault(content["rows"][0]["task"], path)
+        if other is not path:
+            raise InputError(f"{path} and {other} score the same task of one run; move one of them")
     return Collected(folder.parent.name, int(match.group(1)), settings, results)
 
 

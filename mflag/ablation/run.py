@@ -140,6 +140,7 @@ class Sweep:
             as_override("out", str(evaluation.folder)),
             "overwrite=true",
         ]
+        (evaluation.folder / "results.json").unlink(missing_ok=True)  # if this fails, no old scores
         log = evaluation.training.log
         return run_program("mflag.evaluate", words, log, self._request, self._lock)
 
@@ -177,15 +178,23 @@ def lock_folder(out: Path) -> Iterator[int]:
     Raises:
         InputError: another process holds it.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(out, os.O_RDONLY)
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        out.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise InputError(f"cannot write into {out}: {error.strerror}; give another out=") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                f"another mflag.ablate, or a program that one started, works in {out}; wait for "
+                "its end, or give another out="
+            ) from error
         yield descriptor
-    except BlockingIOError as error:
-        raise InputError(
-            f"another mflag.ablate, or a program that one started, works in {out}; wait for its "
-            "end, or give another out="
-        ) from error
     finally:
         os.close(descriptor)
+        for folder in made:
+            with contextlib.suppress(OSError):  # not empty
+                folder.rmdir()

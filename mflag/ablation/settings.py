@@ -17,7 +17,8 @@ from mflag.training.run_folder import FREE_KEYS
 
 # Where an evaluation ran, what else it scored, and what its report shows.
 _FREE_OF_EVALUATION = (
-    "out", "overwrite", "encoder", "encoders", "random", "imagenet", "pixels", "compute", "report",
+    "out", "overwrite", "encoder", "encoders", "random", "imagenet", "pixels", "report",
+    "compute.device", "compute.threads", "compute.batch_size",
 )  # fmt: skip
 _OWN_FILES = ("encoder=", "encoders=", "out=")
 

@@ -78,7 +78,8 @@ class EvaluateComputeConfig:
     batch_size: int = option(64, "images a forward pass without gradient")
     precision: str = option(
         "auto",
-        "of fine-tuning: auto (bf16 where the chip has it), fp32, bf16; frozen features are fp32",
+        "of fine-tuning and segmentation: auto (bf16 where the chip has it), fp32, bf16; features "
+        "of probes and of detection are fp32",
     )
 
 

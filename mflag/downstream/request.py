@@ -43,7 +43,7 @@ class Request:
         fractions: ascending.
         protocols: of the task, in its order.
         device: where encoders run.
-        dtype: of fine-tuning's activations.
+        dtype: of activations in fine-tuning and segmentation.
         out: folder of the results; nothing is in it yet, or it may be replaced.
         notes: what was asked for and cannot be done.
     """

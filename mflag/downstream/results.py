@@ -22,11 +22,11 @@ class Row:
     """One score of one encoder on one draw of labels.
 
     Attributes:
-        task: ``classification``, ``segmentation``.
+        task: a name of ``mflag.downstream.TASKS``.
         dataset: what was prepared.
         encoder: its name; that of a trivial predictor in the row of a baseline.
         protocol: of the task; ``none`` for a trivial predictor.
-        fraction: share of the training rows whose labels were used.
+        fraction: share of the training rows whose labels were used; 0 where none is needed.
         seed: of the draw.
         metric: ``macro_auc``, ``auc/NAME``, ``unmentioned_r2``, ``unmentioned_r2/NAME``,
             ``dice_all``, ``dice_positive``, ``dice_pooled``, ``empty_specificity``, or a

@@ -1,4 +1,4 @@
-"""What a downstream task is made of: the same for classification, segmentation, detection."""
+"""What a downstream task is made of: the same for every task."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from mflag.errors import InputError
 from mflag.reporting.markup import Markup, tag
 from mflag.runtime.atomic_write import atomic_write, write_json
 
@@ -61,12 +62,23 @@ def write_pictures(pictures: list[Picture], out: Path) -> None:
 
 
 def read_pictures(out: Path) -> list[Picture]:
-    """Read what ``write_pictures`` wrote; nothing where there is no such folder."""
+    """Read what ``write_pictures`` wrote; nothing where there is no such folder.
+
+    Raises:
+        InputError: the list is damaged, or a picture of it is missing.
+    """
     path = out / FOLDER / LIST
     if not path.is_file():
         return []
-    listed = json.loads(path.read_text(encoding="utf-8"))["pictures"]
-    return [
-        Picture((out / FOLDER / Path(p["file"]).name).read_bytes(), p["alt"], p["title"], p["text"])
-        for p in listed
-    ]
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))["pictures"]
+        return [
+            Picture(
+                (out / FOLDER / Path(p["file"]).name).read_bytes(), p["alt"], p["title"], p["text"]
+            )
+            for p in listed
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} does not fit its pictures ({error!r}); evaluate again, or delete {path.parent}"
+        ) from error

@@ -36,6 +36,8 @@ HEADLINES = {
 BASELINES = {
     "dice_all": ("dice_all_empty_baseline", "dice_all_ones_baseline"),
     "dice_positive": ("dice_positive_ones_baseline",),
+    "map_full": ("map_full_no_prediction_baseline", "map_full_mean_box_baseline"),
+    "map_mgca": ("map_mgca_no_prediction_baseline", "map_mgca_mean_box_baseline"),
 }
 _FAMILIES = {
     "recall@": "Share of images whose own report is among the first {}",

@@ -1,5 +1,8 @@
+import json
+
 import pytest
 
+from mflag.errors import InputError
 from mflag.reporting.gallery import Picture, gallery, read_pictures, write_pictures
 
 PICTURES = [
@@ -24,3 +27,15 @@ def test_text_of_a_picture_is_escaped_and_an_empty_one_left_out():
     page = gallery(PICTURES)
     assert "<script>" not in page and 'alt="study &lt;1&gt;"' in page
     assert page.count("<div>") == 1 and page.count("</img>") == 0
+
+
+@pytest.mark.parametrize("damage", ["picture", "list", "field"])
+def test_a_damaged_folder_is_named(tmp_path, damage):
+    write_pictures(PICTURES, tmp_path)
+    listed = tmp_path / "pictures" / "pictures.json"
+    if damage == "picture":
+        (tmp_path / "pictures" / "001.png").unlink()
+    else:
+        listed.write_text("{" if damage == "list" else json.dumps({"pictures": [{"file": "x"}]}))
+    with pytest.raises(InputError, match="pictures.json does not fit its pictures"):
+        read_pictures(tmp_path)

@@ -55,6 +55,7 @@ def run(
         "notes": [
             *(f"warning from prepare: {warning}" for warning in prepared.warnings),
             *overlap_notes(request.encoders, study.dataset),
+            *_seen_notes(request.encoders, study),
             *request.notes,
             *[left] * bool(study.masked),
             *merge_notes(found.notes),
@@ -62,6 +63,17 @@ def run(
     } | provenance("mflag.evaluate")
     pictures = choose_examples(prepared, config.report.examples) if show_pictures else []
     return Outcome(results, study.drawn_ids(), pictures)
+
+
+def _seen_notes(encoders: list[NamedEncoder], study: Study) -> list[str]:
+    """With folds every image is scored, those that an encoder was pre-trained on among them."""
+    names = [e.name for e in encoders if e.dataset is not None and e.dataset == study.dataset]
+    return [
+        f"warning: {name} was pre-trained on {study.dataset}; task.folds scores its training "
+        "images too"
+        for name in names
+        if study.folds
+    ]
 
 
 class _Evaluation:

@@ -167,7 +167,7 @@ def _rank(
     first = pool.rows[np.unique(pool.own, return_index=True)[1]]
     vectors, has_vector = report_vectors(space, prepared, first, request.device)
     left = int((~has_vector).sum())
-    note = f"{encoder.name}: {left:,} reports have no vector and rank by chance"
+    note = f"{encoder.name}: {left:,} reports have no vector: their cosine counts as 0"
     return rank_reports(space.of_images(features), vectors, pool.own), [note] * bool(left)
 
 
