@@ -18,6 +18,7 @@ from bench.scaling_table import (
     published_table,
     scaling_table,
 )
+from bench.sweep_results import sweep_table
 from bench.train_report import ladder_table, profile_table, train_targets
 from mflag.runtime.atomic_write import write_text
 
@@ -185,6 +186,7 @@ TABLES: dict[str, tuple[str, str, Callable[[dict[str, Any]], str]]] = {
     "phantom-look": ("docs/phantom.md", "phantom-look.json", phantom_look_table),
     "phantom-probe": ("docs/phantom.md", "phantom-probe.json", phantom_probe_table),
     "demo": ("docs/results.md", "demo.json", demo_table),
+    "sweep": ("docs/results.md", "sweep.json", sweep_table),
     "demo-segmentation": ("docs/results.md", "demo.json", demo_segmentation_table),
     "hannover": ("docs/results.md", "hannover.json", hannover_table),
 }
