@@ -21,6 +21,7 @@ from mflag.errors import InputError
 from mflag.runtime.atomic_write import check_writable
 from mflag.training.validate import validate
 
+_BY_TEXT = ("retrieval", "zero_shot")
 _OURS_IN_TRAIN = ("seed", "output_dir", "resume", "overwrite", "data", "data.path")
 _OURS_IN_EVALUATE = (
     "task", "encoder", "encoders", "out", "overwrite", "fraction", "seeds", "random", "imagenet",
@@ -75,7 +76,10 @@ def make_plan(config: AblateConfig) -> Plan:
         for seed in range(config.seeds)
         for v in variants
     ]
-    evaluations = {t: [Evaluation(t, task, words[task]) for task in words] for t in trainings}
+    evaluations = {
+        t: [Evaluation(t, task, words[task]) for task in words if _can_answer(t, task)]
+        for t in trainings
+    }
     plan = Plan(out, trainings, evaluations, reference, names)
     check_writable(out)
     if not config.overwrite:
@@ -141,6 +145,13 @@ def _training(
     folder = out / variant.name / f"seed_{seed}"
     seeded = dataclasses.replace(config, seed=seed, output_dir=str(folder))
     return Training(variant, seed, folder, seeded, (*words, f"seed={seed}"))
+
+
+def _can_answer(training: Training, task: str) -> bool:
+    """Tasks of images and texts need the projector that the alignment loss trains."""
+    if task not in _BY_TEXT:
+        return True
+    return training.variant.is_trained and training.config.loss.alignment_weight > 0
 
 
 def _data_words(config: AblateConfig, out: Path) -> tuple[str, ...]:

@@ -10,7 +10,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from mflag.ablation.command_line import quote_lists
+from mflag.ablation.plan import make_plan
 from mflag.ablation.report import build_plots
+from mflag.config.ablate import AblateConfig
+from mflag.config.compose import compose
 from mflag.data.preparing import prepare_phantom
 from mflag.models import load_encoder
 from tests.ablation.programs import Programs, call_ablate
@@ -257,6 +260,34 @@ def test_collecting_refuses_evaluations_that_differ(ablate, tmp_path, capsys):
     path.write_text(path.read_text().replace("seeds=3", "seeds=7"))
     assert call_ablate("collect_only=true", f"out={tmp_path / 'out'}") == 2
     assert "cannot be compared: seeds was 3, is 7" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("finished")
+def test_two_scores_of_one_run_are_refused(ablate, tmp_path, capsys):
+    run = tmp_path / "out/both/seed_1"
+    shutil.copytree(run / "evaluation", run / "evaluation_again")
+    assert call_ablate("collect_only=true", f"out={tmp_path / 'out'}") == 2
+    assert "score the same task of one run" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("finished")
+def test_seeds_beyond_those_asked_for_are_left_out(ablate, programs, tmp_path):
+    assert ablate("seeds=1")[0] == 0 and programs.calls == []
+    assert {row["seed"] for row in content(tmp_path)["rows"]} == {0}
+
+
+@pytest.mark.usefixtures("finished")
+def test_an_evaluation_that_fails_leaves_no_older_scores(ablate, programs, tmp_path):
+    programs.breaks = {"seeds=5": 1}
+    assert ablate("draws=5", "overwrite=true")[0] == 4
+    assert not list((tmp_path / "out").glob("*/seed_*/evaluation/results.json"))
+
+
+def test_variants_without_alignment_are_asked_nothing_of_texts(studies, tmp_path):
+    words = [f"data.path={studies}", f"out={tmp_path / 'out'}", "tasks=[retrieval]", "seeds=1"]
+    plan = make_plan(compose("ablate", AblateConfig, words))
+    asked = {t.variant.name: len(of_one) for t, of_one in plan.evaluations.items()}
+    assert asked == {"both": 1, "align_only": 1, "orth_only": 0, "random": 0}
 
 
 def test_untrained_weights_differ_by_seed_and_are_kept(ablate, programs, tmp_path):
