@@ -10,6 +10,9 @@ import torch
 
 from mflag.analyze import main
 from mflag.config.analyze import AnalyzeConfig
+from mflag.data.manifest import open_prepared
+from mflag.downstream.encoders import load_encoders
+from mflag.downstream.features import embed
 from mflag.models import build_encoder
 from mflag.models.encoder_file import save_encoder
 from tests.evaluate_program import SPLITS, call_program, write_prepared
@@ -76,16 +79,20 @@ def test_an_analysis_leaves_exactly_these_files(analysis):
     assert {p.suffix for p in (analysis / "plots").iterdir()} == {".svg", ".png"}
 
 
-def test_encoders_of_different_width_stand_side_by_side(results):
+def test_encoders_of_different_width_stand_side_by_side(results, prepared, run_file):
     rows = {row["encoder"]: row for row in results["rows"]}
     assert {name: row["dimensions"] for name, row in rows.items()} == {
         "mine": 512, "wide": 2048, "random": 512,
     }  # fmt: skip
     for row in rows.values():
         assert row["n"] == row["rank_cap"] == 20
-        assert 1 <= row["rankme"] <= 20.1
         assert len(row["log10_spectrum"]) == 20 and row["log10_spectrum"][-1] is None  # centred
         assert row["pca_shares"] == sorted(row["pca_shares"], reverse=True)
+    data, mine = open_prepared(prepared), load_encoders({"mine": str(run_file)})[0]
+    latents = embed(data.images, data.rows("test"), mine, torch.device("cpu"), 64)
+    singular = np.linalg.svd(latents.astype(np.float64), compute_uv=False)
+    shares = singular / singular.sum() + 1e-7  # RankMe, eq. 1
+    assert rows["mine"]["rankme"] == pytest.approx(np.exp(-(shares * np.log(shares)).sum()))
 
 
 def test_alignment_needs_a_run_and_what_lacks_one_is_named(results):

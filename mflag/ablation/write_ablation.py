@@ -1,12 +1,12 @@
 """Puts a comparison of variants on disk."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from mflag.ablation.report import build_plots, lead, markdown, sections
 from mflag.reporting.page import render_page
-from mflag.runtime.atomic_write import atomic_write, write_json, write_text
+from mflag.reporting.plots import write_plots
+from mflag.runtime.atomic_write import write_json, write_text
 
 
 def write_ablation(results: dict[str, Any], out: Path) -> Path:
@@ -19,11 +19,7 @@ def write_ablation(results: dict[str, Any], out: Path) -> Path:
         InputError: the disk is full or not writable.
     """
     plots = build_plots(results)
-    shutil.rmtree(out / "plots", ignore_errors=True)
-    for plot in plots.values():
-        for suffix, content in (("svg", plot.svg), ("png", plot.png)):
-            with atomic_write(out / "plots" / f"{plot.name}.{suffix}") as file:
-                file.write(content)
+    write_plots(plots, out)
     page = render_page("Ablation", lead(results), sections(results, plots))
     write_text(out / "report.html", page)
     write_text(out / "ablation.md", markdown(results))

@@ -24,6 +24,7 @@ from mflag.downstream.image_text import PROJECTOR, load_image_text
 from mflag.downstream.results import provenance
 from mflag.downstream.run_text import report_vectors
 from mflag.errors import InputError
+from mflag.reporting.places import without_places
 
 FORMAT = 1
 # What a curve over checkpoints shows.
@@ -144,17 +145,11 @@ def _align(
         texts, known = report_vectors(space, prepared, rows, device)
         images = space.of_images(features)
     except InputError as error:
-        return None, 0, _without_folders(str(error), encoder)
+        return None, 0, without_places(error)
     if not known.any():
         return None, 0, "no image has a report"
     keep = torch.from_numpy(known)
     return alignment(images[keep], texts[keep]), int(known.sum()), ""
-
-
-def _without_folders(text: str, encoder: NamedEncoder) -> str:
-    """A remark for the page, which names no place of this machine."""
-    folder = str(encoder.file.parent) if encoder.file else ""
-    return text.replace(f"{folder}/", "").replace(folder, "the run")
 
 
 def _checkpoints(

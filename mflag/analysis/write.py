@@ -1,12 +1,12 @@
 """Puts an analysis on disk."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from mflag.analysis.page import build_page
 from mflag.analysis.plots import build_plots
-from mflag.runtime.atomic_write import atomic_write, write_json, write_text
+from mflag.reporting.plots import write_plots
+from mflag.runtime.atomic_write import write_json, write_text
 
 
 def write_analysis(out: Path, results: dict[str, Any]) -> Path:
@@ -20,11 +20,7 @@ def write_analysis(out: Path, results: dict[str, Any]) -> Path:
     """
     plots = build_plots(results)
     page = build_page(results, plots)
-    shutil.rmtree(out / "plots", ignore_errors=True)
-    for plot in plots.values():
-        for suffix, content in (("svg", plot.svg), ("png", plot.png)):
-            with atomic_write(out / "plots" / f"{plot.name}.{suffix}") as file:
-                file.write(content)
+    write_plots(plots, out)
     write_text(out / "analysis.html", page)
     write_json(out / "analysis.json", results)
     return out / "analysis.html"

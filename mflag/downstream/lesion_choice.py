@@ -66,12 +66,20 @@ def choose_lesions(prepared: Prepared, finding: str | None) -> ChosenLesions:
         )
     else:
         names = found
-    labelled = _is_labelled(prepared, names if wanted is None else [wanted])
-    drawn = np.isin(np.arange(len(prepared)), lesions["row"])
-    return ChosenLesions(lesions, wanted or "all lesions", names, ~labelled | drawn)
+    return ChosenLesions(
+        lesions, wanted or "all lesions", names, _is_complete(prepared, lesions, names, wanted)
+    )
 
 
-def _is_labelled(prepared: Prepared, names: list[str]) -> np.ndarray:
-    """(n,) bool: a label column says that one of these findings is there."""
-    columns = [prepared.labels.index(name) for name in names if name in prepared.labels]
-    return (prepared.values(LABEL_PREFIX)[:, columns] == 1).any(1)
+def _is_complete(
+    prepared: Prepared, lesions: pd.DataFrame, names: list[str], wanted: str | None
+) -> np.ndarray:
+    """(n,) bool: what the labels say is there has a lesion; of all lesions, each label its own."""
+    complete = np.ones(len(prepared), bool)
+    for label in names if wanted is None else [wanted]:
+        if label not in prepared.labels:
+            continue
+        labelled = prepared.values(LABEL_PREFIX)[:, prepared.labels.index(label)] == 1
+        of_label = lesions if wanted is not None else lesions[lesions["finding"] == label]
+        complete &= ~labelled | np.isin(np.arange(len(prepared)), of_label["row"])
+    return complete

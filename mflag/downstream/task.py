@@ -15,6 +15,11 @@ from mflag.reporting.page import Section
 from mflag.reporting.plots import Plot
 
 
+def no_draws() -> pd.DataFrame:
+    """Return the table of drawn images of a task that needs no labels."""
+    return pd.DataFrame({"fraction": [], "seed": [], "id": []})
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What an evaluation found.
@@ -26,7 +31,7 @@ class Outcome:
     """
 
     results: dict[str, Any]
-    drawn_ids: pd.DataFrame
+    drawn_ids: pd.DataFrame = field(default_factory=no_draws)
     pictures: list[Picture] = field(default_factory=list)
 
 

@@ -127,6 +127,8 @@ class Training:
         config: TaskConfig,
         compute: Compute,
         seed: int,
+        *,
+        reads_images: bool = True,
     ) -> None:
         """Plan the batches.
 
@@ -139,14 +141,18 @@ class Training:
             config: rates, sizes and when to stop.
             compute: where.
             seed: of the order.
+            reads_images: False where the loss only wants the rows of a batch.
         """
         self.network, self.config, self._device = network, config, compute.device
         self.size = config.image_size or encoder.image_size
         self.stream = IndexStream(len(rows), min(config.batch_size, len(rows)), seed)
         self.steps = max(self.stream.steps_per_epoch, MIN_STEPS_PER_EPOCH)
-        self._reader = BatchReader(
-            prepared, self.stream, self.size, device=compute.device, rows=rows
-        )
+        self._rows = rows
+        self._reader: BatchReader | None = None
+        if reads_images:
+            self._reader = BatchReader(
+                prepared, self.stream, self.size, device=compute.device, rows=rows
+            )
         self._optimizer = build_optimizer(
             [network],
             OptimConfig(name="adamw", lr=config.lr, weight_decay=config.weight_decay),
@@ -178,10 +184,23 @@ class Training:
             score_name: what the progress bar calls it.
         """
         total = self.steps * self.config.epochs
+        with (
+            self._batches(total) as batches,
+            progress(title, "images", total * self.stream.batch_size) as advance,
+        ):
+            return self._epochs(batches, loss, score, score_name, advance)
+
+    @contextmanager
+    def _batches(self, total: int) -> Iterator[Iterator[Batch]]:
+        """The batches of all steps; without images where none are read."""
+        if self._reader is None:
+            none = torch.empty(0, dtype=torch.uint8)
+            places = map(self.stream.positions, range(total))
+            yield (Batch(none, torch.from_numpy(self._rows[place])) for place in places)
+            return
         feed = open_feed(FeedConfig(resident="false"), self._reader, range(total))
         try:
-            with progress(title, "images", total * self.stream.batch_size) as advance:
-                return self._epochs(iter(feed), loss, score, score_name, advance)
+            yield iter(feed)
         finally:
             feed.close()
 

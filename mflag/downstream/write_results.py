@@ -7,6 +7,7 @@ from pathlib import Path
 from mflag.downstream.task import Outcome, Task
 from mflag.reporting.gallery import FOLDER, write_pictures
 from mflag.reporting.page import render_page
+from mflag.reporting.plots import write_plots
 from mflag.runtime.atomic_write import atomic_write, write_json, write_text
 
 
@@ -27,12 +28,8 @@ def write_results(task: Task, outcome: Outcome, out: Path) -> Path:
     where = "generated studies" if dataset == "phantom" else dataset
     sections = task.sections(results, plots, outcome.pictures)
     report = render_page(f"Encoders on {where}", task.lead(results), sections)
-    for folder in ("plots", FOLDER):
-        shutil.rmtree(out / folder, ignore_errors=True)
-    for plot in plots.values():
-        for suffix, content in (("svg", plot.svg), ("png", plot.png)):
-            with atomic_write(out / "plots" / f"{plot.name}.{suffix}") as file:
-                file.write(content)
+    shutil.rmtree(out / FOLDER, ignore_errors=True)
+    write_plots(plots, out)
     write_pictures(outcome.pictures, out)
     with atomic_write(out / "drawn_ids.parquet") as file:
         file.write(drawn.getvalue())

@@ -1,16 +1,8 @@
 """For ultralytics' ``YOLO``: a model YAML, and the weights of its first two layers."""
 
-import atexit
-import contextlib
 import importlib.util
 import json
-import os
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torchvision
 from torch import Tensor, nn
@@ -33,6 +25,7 @@ from mflag.exporting.ultralytics_names import (
 from mflag.exporting.written import Written
 from mflag.models.encoder_file import read_encoder_file
 from mflag.models.load import load_encoder
+from mflag.models.ultralytics_parts import ultralytics_parts
 from mflag.runtime.atomic_write import write_text
 
 COMPANION = ".yaml"
@@ -125,35 +118,5 @@ def _layers_of_the_same_names(arch: str) -> nn.Sequential:
 
 def _ultralytics_layers(yaml_file: Path) -> nn.Sequential:
     """The first two layers of the model that ultralytics builds from the YAML."""
-    tasks = _import_ultralytics_tasks()
-    return tasks.DetectionModel(str(yaml_file), verbose=False).model[:2]
-
-
-def _import_ultralytics_tasks() -> Any:
-    """Import ultralytics without a settings file in the user's home and without the network."""
-    if "ultralytics" in sys.modules:
-        from ultralytics.nn import tasks
-
-        return tasks
-    folder = tempfile.mkdtemp(prefix="mflag-ultralytics-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    with _environment(YOLO_CONFIG_DIR=folder, YOLO_OFFLINE="true", YOLO_VERBOSE="false"):
-        from ultralytics.nn import tasks
-        from ultralytics.utils import SETTINGS
-
-        SETTINGS.update(sync=False)
-    return tasks
-
-
-@contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    model = ultralytics_parts().DetectionModel(str(yaml_file), verbose=False).model
+    return model[:2]  # type: ignore[no-any-return]

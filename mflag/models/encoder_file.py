@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from mflag.errors import InputError
 from mflag.models.grey_stem import on_three_channels
-from mflag.runtime.tensor_file import write_tensors
+from mflag.runtime.tensor_file import read_tensors, write_tensors
 
 FORMAT = 1
 EMBEDDING_DIM = {"resnet18": 512, "resnet34": 512, "resnet50": 2048}
@@ -59,16 +58,8 @@ def read_encoder_file(path: Path | str) -> tuple[dict[str, str], dict[str, Tenso
         InputError: the file is missing, junk, of another format or architecture.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"encoder file {path} is missing; give an encoder.safetensors of mflag.train"
-        )
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no safetensors file ({error})") from error
+    missing = f"encoder file {path} is missing; give an encoder.safetensors of mflag.train"
+    metadata, tensors = read_tensors(path, missing)
     found = metadata.get("format")
     if found != str(FORMAT) or not METADATA <= metadata.keys():
         raise InputError(

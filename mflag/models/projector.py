@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from mflag.errors import InputError
+from mflag.runtime.tensor_file import read_tensors
 
 PROJECTORS = ("linear", "mlp", "mlp_bn")
 
@@ -49,16 +49,8 @@ def load_projector(path: Path | str) -> nn.Module:
         InputError: the file is missing, junk, of another format or kind.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"{path} is missing; a run with the alignment loss leaves it beside its encoder"
-        )
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is no safetensors file ({error})") from error
+    missing = f"{path} is missing; a run with the alignment loss leaves it beside its encoder"
+    metadata, tensors = read_tensors(path, missing)
     kind = metadata.get("kind")
     first, last = ("weight", "weight") if kind == "linear" else ("0.weight", "3.weight")
     ends = [tensors[name].shape for name in (first, last) if name in tensors]

@@ -1,9 +1,7 @@
 """Frozen BERT-like text encoders from local folders, by plain transformers."""
 
-import os
 import pickle
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,15 @@ from torch.nn.utils.rnn import pad_sequence
 from mflag.errors import InputError
 from mflag.models.plain_bert import MODEL_TYPES, is_plain_bert, load_plain_bert
 from mflag.models.text_folder import model_settings, weights_files
+from mflag.runtime.environment import environment
 
+# Keep the hub's client from the network, and its chatter from the terminal.
+_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
 POOLINGS = ("mean", "cls")
 # Bounds the memory of one batch; on a CPU larger batches are no faster.
 TOKENS_PER_BATCH = 4096
@@ -72,7 +78,7 @@ def load_text_encoder(
         raise InputError(f"text.pooling is {pooling!r}; choose one of {', '.join(POOLINGS)}")
     weights_files(folder)
     # What is drawn before the weights are read must not move a run's own random numbers.
-    with _offline(), torch.random.fork_rng(devices=[]):
+    with environment(**_OFFLINE), torch.random.fork_rng(devices=[]):
         try:
             model, tokenizer = _load(folder, cache, lower_case)
         except InputError:
@@ -193,24 +199,3 @@ def _check_vocabulary(folder: Path, words: int, embedded: int) -> None:
             f"the tokenizer of {folder} has {words} words but its model embeds {embedded}; take "
             "tokenizer files and weights of one model"
         )
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Keep the hub's client from the network, and its chatter from the terminal."""
-    wanted = {
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

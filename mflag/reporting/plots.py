@@ -2,9 +2,11 @@
 
 import io
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -15,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mflag.reporting.markup import Markup, tag
 from mflag.reporting.style import LIGHT
+from mflag.runtime.atomic_write import atomic_write
 
 # What matplotlib draws with, and the page's variable that replaces it.
 INK, LINE = LIGHT["ink"], LIGHT["line"]
@@ -306,3 +309,16 @@ def _drawn(figure: Figure, name: str, title: str) -> Plot:
     svg = io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata={"Date": None, "Title": title})
     return Plot(name, title, svg.getvalue(), figure)
+
+
+def write_plots(plots: Mapping[str, Plot], out: Path) -> None:
+    """Write ``plots/`` into ``out``, each as SVG and PNG, in the place of those before.
+
+    Raises:
+        InputError: the disk is full or not writable.
+    """
+    shutil.rmtree(out / "plots", ignore_errors=True)
+    for plot in plots.values():
+        for suffix, content in (("svg", plot.svg), ("png", plot.png)):
+            with atomic_write(out / "plots" / f"{plot.name}.{suffix}") as file:
+                file.write(content)

@@ -1,11 +1,13 @@
-"""Safetensors files whose bytes depend on their content alone."""
+"""Safetensors files: written so that their bytes depend on their content alone, and read."""
 
 import json
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mflag.errors import InputError
 from mflag.runtime.atomic_write import atomic_write
 
 
@@ -28,3 +30,22 @@ def write_tensors(path: Path | str, tensors: dict[str, Tensor], metadata: dict[s
     with atomic_write(path) as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.write(memoryview(content)[8 + size :])
+
+
+def read_tensors(path: Path, missing: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Return the metadata and all tensors of a file, on the CPU.
+
+    Args:
+        path: the file to read.
+        missing: what to say when there is none.
+
+    Raises:
+        InputError: it is missing, or no safetensors file.
+    """
+    if not path.is_file():
+        raise InputError(missing)
+    try:
+        with safe_open(path, "pt") as file:
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is no safetensors file ({error})") from error

@@ -10,9 +10,10 @@ from mflag.errors import InputError
 from mflag.reporting.markup import Markup, join, tag
 from mflag.reporting.page import Section, bullets, definitions, paragraph
 from mflag.reporting.parts import nested, slug
+from mflag.reporting.places import without_places
 from mflag.reporting.tables import MISSING, table
 from mflag.summary.found import Found, read_json
-from mflag.summary.wording import dataset_words, without_places
+from mflag.summary.wording import dataset_words
 
 # Reasons of rejected files; the rest is counted together.
 _REASONS = 10

@@ -9,14 +9,17 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
+from mflag.analysis.trajectory import evenly
+from mflag.config.compose import flat
 from mflag.errors import InputError
 from mflag.reporting.markup import Markup, join, tag
 from mflag.reporting.page import Section, details, paragraph
 from mflag.reporting.parts import nested
+from mflag.reporting.places import without_places
 from mflag.reporting.plots import curves_plot, key_of
 from mflag.reporting.tables import MISSING, table
 from mflag.summary.found import Found
-from mflag.summary.wording import dataset_words, without_places
+from mflag.summary.wording import dataset_words
 
 CURVES = {
     "loss": "Loss",
@@ -91,17 +94,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} is cut short or damaged ({type(error).__name__})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no settings")
-    return _flat(content)
-
-
-def _flat(content: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+    return flat({str(key): value for key, value in content.items()})
 
 
 def _curves(runs: dict[str, list[dict[str, Any]]]) -> Markup:
@@ -135,9 +128,7 @@ def _series(points: list[dict[str, Any]], figure: str) -> tuple[list[float], lis
         for point in points
         if isinstance(point.get(figure), int | float) and math.isfinite(point[figure])
     ]
-    if len(known) > _MOST_POINTS:
-        stride = (len(known) - 1) / (_MOST_POINTS - 1)
-        known = [known[round(k * stride)] for k in range(_MOST_POINTS)]
+    known = evenly(known, _MOST_POINTS)
     return [step for step, _ in known], [value for _, value in known]
 
 

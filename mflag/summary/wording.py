@@ -1,7 +1,5 @@
 """How the page calls things: datasets, tasks, scores."""
 
-import re
-
 DATASETS = {
     "phantom": "generated studies",
     "mimic_cxr": "MIMIC-CXR",
@@ -45,8 +43,6 @@ _FAMILIES = {
     "precision_findings@": "Share of reports with exactly the image's findings among the first {}",
 }
 GENERATED = "phantom"
-# /home/me/x or C:\x: a folder of some machine, which the page does not name.
-_PLACE = re.compile(r"(?<![\w.])(?:/[^\s/'\",;:()]+){2,}/?|\b[A-Za-z]:\\\S+")
 
 
 def dataset_words(name: object) -> str:
@@ -64,8 +60,3 @@ def metric_words(name: str) -> str:
     family, at, rank = name.partition("@")
     words = _FAMILIES.get(family + at)
     return words.format(rank) if words else METRICS.get(name, name)
-
-
-def without_places(value: object) -> str:
-    """Return a setting or a remark, absolute paths shortened to their last part."""
-    return _PLACE.sub(lambda m: re.split(r"[/\\]", m[0].rstrip("/\\"))[-1], str(value))

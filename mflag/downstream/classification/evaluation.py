@@ -7,6 +7,7 @@ import numpy as np
 from mflag.analysis.geometry import latent_geometry
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.manifest import Prepared
+from mflag.downstream.assemble import assemble
 from mflag.downstream.bootstrap import r2_resamples
 from mflag.downstream.classification.crossval import probe_out_of_fold, ridge_out_of_fold
 from mflag.downstream.classification.finetune import finetune
@@ -19,11 +20,11 @@ from mflag.downstream.classification.probe import (
 )
 from mflag.downstream.classification.shortcuts import Shortcuts
 from mflag.downstream.classification.study import Study, plan_study
-from mflag.downstream.encoders import NamedEncoder, describe, overlap_notes
+from mflag.downstream.encoders import NamedEncoder
 from mflag.downstream.examples import choose_examples
 from mflag.downstream.features import embed
 from mflag.downstream.request import Request
-from mflag.downstream.results import FORMAT, Scores, merge_notes, provenance
+from mflag.downstream.results import Scores, merge_notes
 from mflag.downstream.scores import is_two_sided, r_squared
 from mflag.downstream.task import Outcome
 from mflag.downstream.training import Compute
@@ -37,30 +38,22 @@ def run(
     found = _Evaluation(config, request, study)
     for encoder in request.encoders:
         found.evaluate(encoder)
-    files = [e.name for e in request.encoders if e.origin.startswith("file ")]
-    scores = found.scores
     left = f"label policy {config.task.label_policy} leaves nothing of: {', '.join(study.masked)}"
+    notes = [
+        *_seen_notes(request.encoders, study),
+        *request.notes,
+        *[left] * bool(study.masked),
+        *merge_notes(found.notes),
+    ]
+    compared = ("macro_auc", "unmentioned_r2")
     results = {
-        "format": FORMAT,
-        "task": "classification",
-        "rows": scores.as_dicts(),
-        "summary": scores.summary(),
-        "differences": scores.differences(("macro_auc", "unmentioned_r2"), files),
+        **assemble("classification", found.scores, compared, request.encoders, prepared, notes),
         "geometry": found.geometry,
         "finetuning": found.finetuning,
         "shortcuts": found.shortcuts.results(),
-        "encoders": describe(request.encoders),
         "data": study.counts(),
         "options": _options(config, request),
-        "notes": [
-            *(f"warning from prepare: {warning}" for warning in prepared.warnings),
-            *overlap_notes(request.encoders, study.dataset),
-            *_seen_notes(request.encoders, study),
-            *request.notes,
-            *[left] * bool(study.masked),
-            *merge_notes(found.notes),
-        ],
-    } | provenance("mflag.evaluate")
+    }
     pictures = choose_examples(prepared, config.report.examples) if show_pictures else []
     return Outcome(results, study.drawn_ids(), pictures)
 

@@ -82,7 +82,9 @@ class _Detector:
         self.pyramids, self.compute = pyramids, compute
         self.head = YoloHead(pyramids.channels, seed).to(compute.device)
         self.loss = detection_loss(self.head)
-        self.training = Training(self.head, encoder, plan.prepared, rows, config, compute, seed)
+        self.training = Training(
+            self.head, encoder, plan.prepared, rows, config, compute, seed, reads_images=False
+        )
 
     def run(self) -> Detected:
         valid = self.plan.valid

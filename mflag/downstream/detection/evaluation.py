@@ -6,6 +6,7 @@ import numpy as np
 
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.manifest import SPLITS, Prepared
+from mflag.downstream.assemble import assemble
 from mflag.downstream.detection.boxes import TrueBoxes, read_boxes
 from mflag.downstream.detection.detector import Detected, detect
 from mflag.downstream.detection.matching import IOU_THRESHOLDS, Predictions
@@ -18,10 +19,10 @@ from mflag.downstream.detection.protocols import (
     mean_average_precision,
 )
 from mflag.downstream.detection.pyramid import FeaturePyramids
-from mflag.downstream.encoders import NamedEncoder, describe, overlap_notes
+from mflag.downstream.encoders import NamedEncoder
 from mflag.downstream.plan import Plan, plan_draws
 from mflag.downstream.request import Request
-from mflag.downstream.results import FORMAT, Scores, merge_notes, provenance
+from mflag.downstream.results import Scores, merge_notes
 from mflag.downstream.task import Outcome
 from mflag.downstream.training import Compute
 
@@ -46,26 +47,15 @@ def run(
     ]
     for encoder in request.encoders:
         found.evaluate(encoder)
-    files = [e.name for e in request.encoders if e.origin.startswith("file ")]
+    notes = [*request.notes, *_left_out(truths), *merge_notes(found.notes)]
+    scores, encoders, compared = found.scores, request.encoders, ("map_full", "map_mgca")
     results = {
-        "format": FORMAT,
-        "task": "detection",
-        "rows": found.scores.as_dicts(),
-        "summary": found.scores.summary(),
-        "differences": found.scores.differences(("map_full", "map_mgca"), files),
+        **assemble("detection", scores, compared, encoders, prepared, notes, ["ultralytics"]),
         "baselines": baselines,
         "detectors": found.detectors,
-        "encoders": describe(request.encoders),
         "data": _describe_data(plan, truths),
         "options": _options(config, request),
-        "notes": [
-            *(f"warning from prepare: {warning}" for warning in prepared.warnings),
-            *overlap_notes(request.encoders, plan.dataset),
-            *request.notes,
-            *_left_out(truths),
-            *merge_notes(found.notes),
-        ],
-    } | provenance("mflag.evaluate", ("ultralytics",))
+    }
     pictures = (
         draw_examples(plan, truths, found.shown, config.report.examples) if show_pictures else []
     )

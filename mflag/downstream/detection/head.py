@@ -1,11 +1,7 @@
-"""A YOLOv3 neck and head made of ultralytics' parts: the one file that imports them (AGPL-3.0)."""
+"""A YOLOv3 neck and head made of ultralytics' parts (AGPL-3.0)."""
 
-import contextlib
 import functools
 import importlib.util
-import os
-import tempfile
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,13 +10,12 @@ from torch import Tensor, nn
 
 from mflag.downstream.detection.pyramid import STRIDES
 from mflag.errors import InputError
+from mflag.models.ultralytics_parts import ultralytics_parts
 
 # Widths of ultralytics' yolov3.yaml at P5/32 belong to a C5 of so many channels.
 _FULL_WIDTH_C5 = 2048
 # Of yolov3.yaml's training: weights of the box, class and distribution losses.
 _GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}
-# No look-up in the network, no installing, no banner.
-_QUIET = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 
 
 def check_ultralytics() -> None:
@@ -35,7 +30,7 @@ def check_ultralytics() -> None:
             "therefore an extra); install it: pip install 'mflag[detection]'"
         )
     try:
-        _parts()
+        ultralytics_parts()
     except ImportError as error:
         raise InputError(
             f"ultralytics cannot be imported ({error}); where a library of the display is missing, "
@@ -58,7 +53,7 @@ class YoloHead(nn.Module):
             seed: of its weights.
         """
         super().__init__()
-        parts = _parts()
+        parts = ultralytics_parts()
         conv, bottleneck = parts.Conv, parts.Bottleneck
         c3, c4, c5 = channels
         wide = max(32, 1024 * c5 // _FULL_WIDTH_C5)
@@ -82,7 +77,7 @@ class YoloHead(nn.Module):
                 bottleneck(quarter, quarter, False),
             )  # fmt: skip
             self.join = parts.Concat(1)
-            self.detect = parts.Detect(1, ch=(quarter, half, wide))
+            self.detect = _whole_convolutions()(1, ch=(quarter, half, wide))
         self.detect.stride = torch.tensor(STRIDES, dtype=torch.float32)
         self.detect.xyxy = True
         self.detect.bias_init()
@@ -120,38 +115,14 @@ def detection_loss(head: YoloHead) -> Any:
     The batch is ``batch_idx`` (m,) ascending, ``cls`` (m,) and ``bboxes`` (m, 4): centre, width and
     height in shares of the image.
     """
-    return _parts().v8DetectionLoss(head)
+    return ultralytics_parts().v8DetectionLoss(head)
 
 
 @functools.cache
-def _parts() -> SimpleNamespace:
-    """Ultralytics' building blocks, imported without its side effects."""
-    with _without_side_effects():
-        from ultralytics.nn.modules import Bottleneck, Concat, Conv, Detect
-        from ultralytics.utils import SETTINGS
-        from ultralytics.utils.loss import v8DetectionLoss
+def _whole_convolutions() -> Any:
+    """``Detect`` with whole convolutions, as in YOLOv3; YOLO11 made them separable."""
 
-        if SETTINGS["sync"]:
-            SETTINGS["sync"] = False
+    class PlainDetect(ultralytics_parts().Detect):  # type: ignore[misc]
+        legacy = True
 
-    class PlainDetect(Detect):  # type: ignore[misc]
-        legacy = True  # whole convolutions, as in YOLOv3; YOLO11 made them separable
-
-    return SimpleNamespace(
-        Bottleneck=Bottleneck, Concat=Concat, Conv=Conv, Detect=PlainDetect,
-        v8DetectionLoss=v8DetectionLoss,
-    )  # fmt: skip
-
-
-@contextlib.contextmanager
-def _without_side_effects() -> Iterator[None]:
-    """Settings in a folder that goes away; no network; environment and torch.save as before."""
-    before, save = dict(os.environ), torch.save
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ.update(_QUIET, YOLO_CONFIG_DIR=folder)
-        try:
-            yield
-        finally:
-            torch.save = save
-            os.environ.clear()
-            os.environ.update(before)
+    return PlainDetect

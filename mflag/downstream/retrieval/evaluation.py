@@ -10,13 +10,14 @@ import pyarrow as pa
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.label_policy import apply_label_policy, check_label_policy
 from mflag.data.manifest import LABEL_PREFIX, Prepared
-from mflag.downstream.bootstrap import patient_weights
-from mflag.downstream.encoders import NamedEncoder, describe, overlap_notes
+from mflag.downstream.assemble import assemble, options_without_draws
+from mflag.downstream.bootstrap import patient_weights, ratio_resamples
+from mflag.downstream.encoders import NamedEncoder
 from mflag.downstream.examples import png
 from mflag.downstream.features import embed
 from mflag.downstream.image_text import ImageText, spaces_of
 from mflag.downstream.request import Request
-from mflag.downstream.results import FORMAT, Scores, provenance
+from mflag.downstream.results import Scores
 from mflag.downstream.retrieval.ranking import (
     TOP,
     Patterns,
@@ -24,7 +25,6 @@ from mflag.downstream.retrieval.ranking import (
     chance_precision,
     finding_patterns,
     finding_precision,
-    mean_resamples,
     median_resamples,
     rank_reports,
 )
@@ -96,13 +96,14 @@ def run(
             pictures = _pictures(prepared, pool, ranking, config.report.examples)
     _score_chance(scores, pool, _fields(CHANCE, prepared, pool))
     test = prepared.rows("test")
-    results: dict[str, Any] = {
-        "format": FORMAT,
-        "task": "retrieval",
-        "rows": scores.as_dicts(),
-        "summary": scores.summary(),
-        "differences": scores.differences(("recall@10",), [e.name for e in encoders]),
-        "encoders": describe(encoders),
+    silent = len(test) - len(pool.rows)
+    remarks = [
+        *[f"{silent:,} test images have no report"] * bool(silent),
+        *["no findings to compare: the data have no labels"] * (pool.patterns is None),
+        *notes,
+    ]
+    results = {
+        **assemble("retrieval", scores, ["recall@10"], encoders, prepared, remarks),
         "data": {
             "dataset": str(prepared.info.get("dataset", "prepared")),
             "images": len(pool.rows),
@@ -110,23 +111,9 @@ def run(
             "reports": len(pool.texts),
             "patients": len(set(prepared.manifest["patient"].to_numpy()[pool.rows].tolist())),
         },
-        "options": {
-            "protocol": request.protocols,
-            "fraction": [0.0],
-            "label_policy": config.task.label_policy,
-            "resamples": config.task.resamples,
-        },
-        "notes": [
-            *(f"warning from prepare: {warning}" for warning in prepared.warnings),
-            *overlap_notes(encoders, str(prepared.info.get("dataset", ""))),
-            *[f"{len(test) - len(pool.rows):,} test images have no report"]
-            * (len(pool.rows) < len(test)),
-            *["no findings to compare: the data have no labels"] * (pool.patterns is None),
-            *notes,
-        ],
+        "options": options_without_draws(config, request),
     }
-    drawn = pd.DataFrame({"fraction": [], "seed": [], "id": []})
-    return Outcome(results | provenance("mflag.evaluate"), drawn, pictures)
+    return Outcome(results, pictures=pictures)
 
 
 def _test_texts(prepared: Prepared) -> list[str]:
@@ -188,7 +175,8 @@ def _add(
     scores: Scores, values: np.ndarray, pool: Pool, metric: str, fields: dict[str, Any]
 ) -> None:
     if not np.isnan(values).all():
-        resampled = mean_resamples(values, pool.weights)
+        known = ~np.isnan(values)
+        resampled = ratio_resamples(np.where(known, values, 0), known, pool.weights)
         scores.add(resampled, metric=metric, value=float(np.nanmean(values)), **fields)
 
 

@@ -55,7 +55,7 @@ class Patterns:
     Attributes:
         of_report: (m,) pattern of each report.
         of_image: (n,) pattern of each image.
-        matches: (P, P) bool: no label differs where both are known.
+        matches: (P, P) bool: no label differs where both are known; the second has a known one.
         is_known: (P,) bool: some label of the pattern is known.
     """
 
@@ -77,9 +77,9 @@ def finding_patterns(images: np.ndarray, reports: np.ndarray) -> Patterns:
     of_row = of_row.reshape(-1)
     unknown = distinct == 2
     differs = (distinct[:, None] != distinct[None]) & ~unknown[:, None] & ~unknown[None]
-    return Patterns(
-        of_row[len(images) :], of_row[: len(images)], ~differs.any(2), ~unknown.all(1)
-    )  # fmt: skip
+    is_known = ~unknown.all(1)
+    matches = ~differs.any(2) & is_known[None]
+    return Patterns(of_row[len(images) :], of_row[: len(images)], matches, is_known)
 
 
 def finding_precision(ranking: Ranking, patterns: Patterns, k: int) -> np.ndarray:
@@ -94,24 +94,6 @@ def chance_precision(patterns: Patterns) -> np.ndarray:
     sizes = np.bincount(patterns.of_report, minlength=len(patterns.matches))
     share = (patterns.matches @ sizes / sizes.sum())[patterns.of_image]
     return np.where(patterns.is_known[patterns.of_image], share, np.nan)
-
-
-def mean_resamples(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted mean in every resample.
-
-    Args:
-        values: (n,) NaN left out.
-        weights: (R, n) counts.
-
-    Returns:
-        (R,) float64; NaN where nothing is left.
-    """
-    known = ~np.isnan(values)
-    counts = weights[:, known].astype(np.float64)
-    total = counts.sum(1)
-    return np.divide(
-        counts @ values[known], total, out=np.full(len(counts), np.nan), where=total > 0
-    )
 
 
 def median_resamples(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -142,7 +142,8 @@ class _Decoder:
             true = as_tensor(self.material.masks.of(chosen), predicted.device)
             parts.append(count_pixels(predicted, resize_masks(true, self.training.size)))
             start += len(predicted)
-        return Counts(*np.concatenate(parts, 1))
+        both, of_predicted, of_true = np.concatenate(parts, 1)
+        return Counts(both, of_predicted, of_true, self.material.masks.is_positive[rows])
 
     def _predictions(self, rows: np.ndarray) -> Iterator[Tensor]:
         """Yield (B, size, size) bool, p > 0.5, without augmentation; the last batch as it is."""

@@ -18,16 +18,22 @@ class Counts:
     Attributes:
         both: (n,) int64, predicted and true.
         predicted: (n,) int64.
-        true: (n,) int64.
+        true: (n,) int64; 0 too where a small mask left no pixel at this size.
+        has_mask: (n,) bool, of the stored mask: the same images at every size.
     """
 
     both: np.ndarray
     predicted: np.ndarray
     true: np.ndarray
+    has_mask: np.ndarray
+
+    def part(self, chosen: np.ndarray) -> "Counts":
+        """Return the counts of some images."""
+        return Counts(*(values[chosen] for values in vars(self).values()))
 
 
 def count_pixels(predicted: Tensor, true: Tensor) -> np.ndarray:
-    """Return what ``Counts`` holds of a batch.
+    """Return the pixels that ``Counts`` holds of a batch.
 
     Args:
         predicted: (B, H, W) bool.
@@ -43,7 +49,8 @@ def count_pixels(predicted: Tensor, true: Tensor) -> np.ndarray:
 def image_dice(counts: Counts) -> np.ndarray:
     """Return 2·both / (predicted + true) of each image, (n,) float64; 1 where both are empty."""
     total = counts.predicted + counts.true
-    return np.divide(2.0 * counts.both, total, out=np.ones(len(total)), where=total > 0)
+    empty = (~counts.has_mask).astype(np.float64)  # a mask too small for this size is missed
+    return np.divide(2.0 * counts.both, total, out=empty, where=total > 0)
 
 
 def fraction_of(counts: Counts, metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -56,7 +63,7 @@ def fraction_of(counts: Counts, metric: str) -> tuple[np.ndarray, np.ndarray]:
             ``dice_pooled``: over the pixels of all images at once; ``empty_specificity``: share of
             images without mask of which nothing is predicted.
     """
-    is_positive = (counts.true > 0).astype(np.float64)
+    is_positive = counts.has_mask.astype(np.float64)
     parts: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]] = {
         "dice_all": lambda: (image_dice(counts), np.ones(len(is_positive))),
         "dice_positive": lambda: (image_dice(counts) * is_positive, is_positive),
@@ -81,12 +88,12 @@ def resamples(counts: Counts, metric: str, weights: np.ndarray) -> np.ndarray:
     return ratio_resamples(*fraction_of(counts, metric), weights)
 
 
-def all_empty(true: np.ndarray) -> Counts:
+def all_empty(true: np.ndarray, has_mask: np.ndarray) -> Counts:
     """Counts of a predictor that finds nothing, given the (n,) true pixels."""
     nothing = np.zeros_like(true)
-    return Counts(nothing, nothing, true)
+    return Counts(nothing, nothing, true, has_mask)
 
 
-def all_ones(true: np.ndarray, pixels: int) -> Counts:
+def all_ones(true: np.ndarray, has_mask: np.ndarray, pixels: int) -> Counts:
     """Counts of a predictor that marks each of an image's ``pixels``."""
-    return Counts(true, np.full_like(true, pixels), true)
+    return Counts(true, np.full_like(true, pixels), true, has_mask)

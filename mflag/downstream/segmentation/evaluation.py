@@ -8,10 +8,11 @@ import torch
 
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.manifest import SPLITS, Prepared
-from mflag.downstream.encoders import NamedEncoder, describe, overlap_notes
+from mflag.downstream.assemble import assemble
+from mflag.downstream.encoders import NamedEncoder
 from mflag.downstream.plan import Plan, plan_draws
 from mflag.downstream.request import Request
-from mflag.downstream.results import FORMAT, Scores, merge_notes, provenance
+from mflag.downstream.results import Scores, merge_notes
 from mflag.downstream.segmentation.decoder import Material, train_decoder
 from mflag.downstream.segmentation.dice import (
     METRICS,
@@ -48,27 +49,16 @@ def run(
     found.add_baselines()
     for encoder in request.encoders:
         found.evaluate(encoder)
-    files = [e.name for e in request.encoders if e.origin.startswith("file ")]
-    scores, plan = found.scores, found.plan
+    plan = found.plan
+    notes = [*request.notes, *_left_out(plan, found.masks), *merge_notes(found.notes)]
+    scores, encoders, library = found.scores, request.encoders, ["segmentation-models-pytorch"]
     results = {
-        "format": FORMAT,
-        "task": "segmentation",
-        "rows": scores.as_dicts(),
-        "summary": scores.summary(),
-        "differences": scores.differences(METRICS[:3], files),
+        **assemble("segmentation", scores, METRICS[:3], encoders, prepared, notes, library),
         "training": found.training,
         "views": view_counts(plan, found.masks) | {"within": found.within},
-        "encoders": describe(request.encoders),
         "data": _describe_data(plan, found.masks),
         "options": _options(config, request, found.protocol),
-        "notes": [
-            *(f"warning from prepare: {warning}" for warning in prepared.warnings),
-            *overlap_notes(request.encoders, plan.dataset),
-            *request.notes,
-            *_left_out(plan, found.masks),
-            *merge_notes(found.notes),
-        ],
-    } | provenance("mflag.evaluate", ("segmentation-models-pytorch",))
+    }
     return Outcome(results, plan.drawn_ids(), found.pictures)
 
 
@@ -94,7 +84,8 @@ class _Evaluation:
         """Score predictors that mark nothing, or everything, at the first encoder's size."""
         size = self.config.task.image_size or self.request.encoders[0].image_size
         true = _true_pixels(self.masks, self.plan.test, size, self.config.compute.batch_size)
-        trivial = {EMPTY: all_empty(true), ONES: all_ones(true, size**2)}
+        has_mask = self.masks.is_positive[self.plan.test]
+        trivial = {EMPTY: all_empty(true, has_mask), ONES: all_ones(true, has_mask, size**2)}
         fields: dict[str, Any] = {
             "task": "segmentation",
             "dataset": self.plan.dataset,

@@ -46,14 +46,14 @@ def draw_pictures(
     rows = material.pictured
     truth = torch.from_numpy(material.masks.of(rows))
     found = torch.from_numpy(predicted)
-    counts = Counts(*count_pixels(found, resize_masks(truth, predicted.shape[-1])))
+    both, marked, true = count_pixels(found, resize_masks(truth, predicted.shape[-1]))
+    counts = Counts(both, marked, true, material.masks.is_positive[rows])
     shown = resize_masks(found, _SHOWN_SIZE).numpy()
     pictures = []
     for k, (row, dice) in enumerate(zip(rows, image_dice(counts), strict=True)):
-        has_mask = bool(counts.true[k])
-        title = f"Dice {dice:.2f}" if has_mask else "no lesion"
-        marked = f"{counts.predicted[k]:,} pixels predicted"
-        text = f"{name}, {100 * fraction:g} % of the labels: {marked}, {counts.true[k]:,} true"
+        title = f"Dice {dice:.2f}" if counts.has_mask[k] else "no lesion"
+        number = f"{counts.predicted[k]:,} pixels predicted"
+        text = f"{name}, {100 * fraction:g} % of the labels: {number}, {counts.true[k]:,} true"
         alt = f"test image {k + 1}, true mask outlined in blue, predicted mask in orange"
         image = outlined(material.prepared.images[row], truth[k].numpy(), shown[k])
         pictures.append(Picture(png(image), alt, title, text))

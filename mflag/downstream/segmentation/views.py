@@ -27,7 +27,7 @@ def view_scores(plan: Plan, counts: Counts) -> list[dict[str, Any]]:
     """Return Dice of the test images of each view, with intervals."""
     rows = []
     for name, is_in in _views(plan).items():
-        part = Counts(counts.both[is_in], counts.predicted[is_in], counts.true[is_in])
+        part = counts.part(is_in)
         for metric in _METRICS:
             value = score(part, metric)
             if not np.isnan(value):

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -12,14 +11,14 @@ from torch.nn.functional import normalize
 from mflag.config.evaluate import EvaluateConfig
 from mflag.data.label_policy import check_label_policy
 from mflag.data.manifest import Prepared
+from mflag.downstream.assemble import assemble, options_without_draws
 from mflag.downstream.classification.label_scores import score_labels
 from mflag.downstream.classification.options import check_data
 from mflag.downstream.classification.study import Study, plan_study
-from mflag.downstream.encoders import describe, overlap_notes
 from mflag.downstream.features import embed
 from mflag.downstream.image_text import ImageText, spaces_of
 from mflag.downstream.request import Request
-from mflag.downstream.results import FORMAT, Scores, provenance
+from mflag.downstream.results import Scores
 from mflag.downstream.run_text import RunText, open_run_text
 from mflag.downstream.task import Outcome
 from mflag.downstream.zero_shot.prompts import Prompts, read_prompts
@@ -67,29 +66,13 @@ def run(
         notes += [note for note in left if note not in notes]
     none = np.full(len(study.weights), np.nan)
     scores.add(none, metric="macro_auc", value=0.5, **_fields(CHANCE, study))
-    results: dict[str, Any] = {
-        "format": FORMAT,
-        "task": "zero_shot",
-        "rows": scores.as_dicts(),
-        "summary": scores.summary(),
-        "differences": scores.differences(("macro_auc",), [e.name for e in encoders]),
-        "encoders": describe(encoders),
+    results = {
+        **assemble("zero_shot", scores, ["macro_auc"], encoders, prepared, notes),
         "data": study.counts(),
         "prompts": {n: vars(prompts[n]) for n in study.names},
-        "options": {
-            "protocol": request.protocols,
-            "fraction": [0.0],
-            "label_policy": config.task.label_policy,
-            "resamples": config.task.resamples,
-        },
-        "notes": [
-            *(f"warning from prepare: {warning}" for warning in prepared.warnings),
-            *overlap_notes(encoders, study.dataset),
-            *notes,
-        ],
+        "options": options_without_draws(config, request),
     }
-    drawn = pd.DataFrame({"fraction": [], "seed": [], "id": []})
-    return Outcome(results | provenance("mflag.evaluate"), drawn)
+    return Outcome(results)
 
 
 def prompt_scores(

@@ -42,6 +42,17 @@ def test_one_finding_leaves_the_others_out(make):
     assert [len(boxes.of_row[row]) for row in (1, 2)] == [0, 1]
 
 
+def test_an_image_that_lacks_a_box_of_one_of_its_labels_is_unknown(make_prepared):
+    both = np.ones(80, np.float32)
+    prepared = make_prepared(**{"label/edema": both})
+    disc = prepared.values("label/")[:, prepared.labels.index("disc")] == 1
+    boxed = pd.DataFrame({"id": ["i1", "i1", "i2"], "finding": ["disc", "edema", "edema"]})
+    boxed = boxed.assign(x=0.0, y=0.0, width=10.0, height=10.0, runs=[[], [], []])
+    boxed.to_parquet(prepared.path / "lesions.parquet")
+    known = read_boxes(prepared, None).known
+    assert known[1] and known[2] == (not disc[2]) and not known[3:].any()
+
+
 def test_an_image_that_is_labelled_but_has_no_box_is_unknown(make):
     prepared = make(("i1", "disc", 0, 0, 10, 10))
     labelled = prepared.values("label/")[:, 0] == 1

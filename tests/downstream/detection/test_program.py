@@ -152,7 +152,7 @@ def test_an_extra_that_does_not_load_is_told(monkeypatch):
         raise ImportError("libGL.so.1: no such file")
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr("mflag.downstream.detection.head._parts", fail)
+    monkeypatch.setattr("mflag.downstream.detection.head.ultralytics_parts", fail)
     with pytest.raises(InputError, match=r"libGL.so.1.*opencv-python-headless"):
         check_ultralytics()
 

@@ -6,7 +6,6 @@ from mflag.downstream.retrieval.ranking import (
     chance_precision,
     finding_patterns,
     finding_precision,
-    mean_resamples,
     median_resamples,
     rank_reports,
 )
@@ -47,6 +46,11 @@ def test_findings_match_where_no_known_label_differs():
     assert np.isnan(chance_precision(patterns)[2])  # nothing is known of that image
 
 
+def test_reports_of_which_nothing_is_known_match_no_image():
+    patterns = finding_patterns(np.array([[1.0], [0.0]]), np.array([[1.0], [np.nan]]))
+    assert chance_precision(patterns).tolist() == [0.5, 0.0]
+
+
 def test_precision_counts_the_closest_reports_with_the_same_findings():
     reports = torch.eye(4)
     images = torch.tensor([[0.9, 0.4, 0.1, 0.0]])
@@ -64,12 +68,8 @@ def test_resamples_are_those_of_repeated_values():
     repeated = [np.repeat(values, row) for row in weights]
     medians = [np.quantile(v, 0.5, method="inverted_cdf") for v in repeated]
     assert median_resamples(values, weights) == pytest.approx(medians)
-    values[4] = np.nan
-    means = [np.nanmean(np.repeat(values, row)) for row in weights]
-    assert mean_resamples(values, weights) == pytest.approx(means)
 
 
 def test_a_resample_without_images_has_no_score():
     weights = np.array([[0, 0], [1, 2]])
-    assert np.isnan(mean_resamples(np.array([1.0, 2]), weights)[0])
     assert np.isnan(median_resamples(np.array([1.0, 2]), weights)[0])

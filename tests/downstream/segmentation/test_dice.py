@@ -30,7 +30,10 @@ with_labels = pytest.mark.skipif(
     not LABELS.is_dir(), reason=f"{LABELS} is absent (MFLAG_REAL_DATA)"
 )
 # Both empty; false alarm; miss; half found; all found.
-MIXED = Counts(np.array([0, 0, 0, 2, 4]), np.array([0, 3, 0, 4, 4]), np.array([0, 0, 5, 4, 4]))
+MIXED = Counts(
+    np.array([0, 0, 0, 2, 4]), np.array([0, 3, 0, 4, 4]), np.array([0, 0, 5, 4, 4]),
+    np.array([False, False, True, True, True]),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -49,20 +52,30 @@ def test_each_convention_by_hand(metric, value):
 @pytest.mark.parametrize("metric", ["dice_all", "dice_positive", "dice_pooled"])
 def test_perfect_predictor_scores_1(metric):
     true = np.array([0, 5, 0, 7])
-    assert score(Counts(true, true, true), metric) == 1
+    assert score(Counts(true, true, true, true > 0), metric) == 1
 
 
 def test_scores_that_no_image_defines_are_nan():
-    assert np.isnan(score(all_empty(np.zeros(3, int)), "dice_positive"))
-    assert np.isnan(score(all_empty(np.ones(3, int)), "empty_specificity"))
+    assert np.isnan(score(all_empty(np.zeros(3, int), np.zeros(3, bool)), "dice_positive"))
+    assert np.isnan(score(all_empty(np.ones(3, int), np.ones(3, bool)), "empty_specificity"))
+
+
+def test_a_mask_too_small_for_the_size_is_one_all_the_same():
+    nothing = np.zeros(2, int)
+    counts = Counts(nothing, nothing, nothing, np.array([True, False]))
+    assert score(counts, "dice_positive") == 0 and score(counts, "dice_all") == 0.5
+    assert score(counts, "empty_specificity") == 1
 
 
 def test_one_image_in_the_last_batch_counts_as_much_as_any():
     random = np.random.default_rng(0)
     predicted, true = (torch.from_numpy(random.random((9, 8, 8)) < p) for p in (0.3, 0.5))
-    whole = Counts(*count_pixels(predicted, true))
+    has_mask = np.ones(9, bool)
+    both, marked, wanted = count_pixels(predicted, true)
+    whole = Counts(both, marked, wanted, has_mask)
     parts = [count_pixels(predicted[k : k + 4], true[k : k + 4]) for k in (0, 4, 8)]
-    by_parts = Counts(*np.concatenate(parts, 1))
+    both, marked, wanted = np.concatenate(parts, 1)
+    by_parts = Counts(both, marked, wanted, has_mask)
     assert score(by_parts, "dice_all") == score(whole, "dice_all") == image_dice(whole).mean()
 
 
@@ -84,8 +97,8 @@ def rsna_test():
 @with_labels
 def test_predicting_nothing_scores_4086_of_5337_on_rsna(rsna_test):
     true = rsna_test.groupby("id")["Target"].max().to_numpy()
-    assert score(all_empty(true), "dice_all") == 4_086 / 5_337
-    assert score(all_empty(true), "dice_positive") == 0
+    assert score(all_empty(true, true > 0), "dice_all") == 4_086 / 5_337
+    assert score(all_empty(true, true > 0), "dice_positive") == 0
 
 
 @with_labels
@@ -96,7 +109,7 @@ def test_marking_everything_scores_its_known_value_on_rsna(rsna_test):
     for image, box in zip(marked["id"], sides, strict=True):
         masks[image] |= box_to_mask(np.array(square_box(box, 1024, 1024)))
     true = np.array([mask.sum() for mask in masks.values()] + [0] * (5_337 - len(masks)))
-    everything = all_ones(true, 256**2)
+    everything = all_ones(true, true > 0, 256**2)
     assert score(everything, "dice_positive") == pytest.approx(0.1970, abs=1e-4)
     assert score(everything, "dice_all") == pytest.approx(0.0462, abs=1e-4)
 
@@ -112,4 +125,4 @@ def test_predicting_nothing_scores_its_known_value_on_siim(scheme, value):
         rows = row_split(masks)
         is_test = table["id"].isin(rows["id"][rows["split"] == "test"])
     true = table["target"][is_test].to_numpy()
-    assert score(all_empty(true), "dice_all") == pytest.approx(value, abs=5e-5)
+    assert score(all_empty(true, true > 0), "dice_all") == pytest.approx(value, abs=5e-5)
