@@ -13,7 +13,7 @@ from mflag.errors import InputError
 NGRAMS = (1, 2)
 MIN_DOCUMENTS = 3  # a term must be in so many reports; 1 for small sets
 SMALL_SET = 1000
-FITTED_ON = 100_000  # reports at most: the SVD of a million takes most of an hour
+FITTED_ON = 100_000  # reports at most: the time of the SVD grows with them
 REVISION = f"scikit-learn {sklearn.__version__}, fitted on {FITTED_ON} reports at most"
 _AT_A_TIME = 65_536
 

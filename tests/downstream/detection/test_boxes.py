@@ -47,7 +47,8 @@ def test_an_image_that_lacks_a_box_of_one_of_its_labels_is_unknown(make_prepared
     prepared = make_prepared(**{"label/edema": both})
     disc = prepared.values("label/")[:, prepared.labels.index("disc")] == 1
     boxed = pd.DataFrame({"id": ["i1", "i1", "i2"], "finding": ["disc", "edema", "edema"]})
-    boxed = boxed.assign(x=0.0, y=0.0, width=10.0, height=10.0, runs=[[], [], []])
+    boxed = boxed.assign(x=0.0, y=0.0, width=10.0, height=10.0)
+    boxed["runs"] = [[] for _ in boxed["id"]]
     boxed.to_parquet(prepared.path / "lesions.parquet")
     known = read_boxes(prepared, None).known
     assert known[1] and known[2] == (not disc[2]) and not known[3:].any()
